@@ -1,0 +1,34 @@
+# Five verbs. `make demo` and `make test` set everything up first.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: setup check test test-long docs demo lock
+
+setup: .setup/done
+
+.setup/done: requirements/dev.txt requirements/build.txt requirements/assets.txt pyproject.toml scripts/setup.sh scripts/fetch_assets.py
+	PYTHON=$(PYTHON) bash scripts/setup.sh
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check src/carina tests scripts benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: setup check
+	$(BIN)/pytest -m "not slow" $(ARGS)
+
+test-long: setup
+	$(BIN)/pytest -m slow -s $(ARGS)
+
+docs: setup
+	$(BIN)/python scripts/make_reference.py
+
+demo: setup
+	$(BIN)/carina demo $(ARGS)
+
+lock:
+	bash scripts/lock.sh

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Bring what a fresh machine lacks: a virtual environment with the locked packages, the pages' scripts, Chromium and dcmtk.
+# Run again at any time; it does only what is missing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+PYTHON=${PYTHON:-python3}
+fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+"$PYTHON" - <<'CHECK' || fail "Python 3.11 or 3.12 is needed. Install it, or name it: make setup PYTHON=python3.12"
+import sys
+sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+CHECK
+
+lacking=()
+command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || lacking+=(chromium)
+command -v storescu >/dev/null || lacking+=(dcmtk)
+if [ ${#lacking[@]} -gt 0 ]; then
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    printf 'setup: installing %s\n' "${lacking[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    apt-get install -y -qq --no-install-recommends "${lacking[@]}" >/dev/null
+  else
+    fail "these programs are missing: ${lacking[*]}. Install them with your system's packages (on Debian: sudo apt-get install ${lacking[*]}) and run this again."
+  fi
+fi
+
+if [ ! -x .venv/bin/python ]; then
+  "$PYTHON" -m venv .venv || fail "no virtual environment could be made; on Debian: sudo apt-get install python3-venv"
+fi
+printf 'setup: installing Python packages\n'
+.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt -r requirements/build.txt
+.venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+.venv/bin/python scripts/fetch_assets.py
+mkdir -p .setup
+touch .setup/done
+printf 'setup: done\n'

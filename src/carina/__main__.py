@@ -1,0 +1,5 @@
+"""`python -m carina`."""
+
+from carina.cli.main import main
+
+main()
