@@ -1,0 +1,188 @@
+"""A frame as a picture that a browser shows, PS3.18 section 8.3.5 and PS3.3 sections C.11.1 and C.11.2."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image
+from pydicom import Dataset
+from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
+from pydicom.sequence import Sequence
+
+from carina.dicom.frames import decoded
+from carina.dicom.quiet import quiet
+from carina.errors import InvalidInstance
+
+Picture = np.ndarray[Any, Any]
+Media = Literal["image/png", "image/jpeg"]
+MAX_SIDE = 4096  # pixels
+_MODALITY = ("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept")
+_VOI = ("VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction")
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which values become black and white, in units after the modality LUT (Hounsfield in CT).
+
+    shape   PS3.3 section C.11.2.1.3: "LINEAR", "LINEAR_EXACT" or "SIGMOID"
+    """
+
+    center: float
+    width: float
+    shape: str = "LINEAR"
+
+
+@dataclass(frozen=True)
+class Viewport:
+    """The picture is at most `width` × `height` pixels and keeps its proportions; `region` is (x, y, width, height)
+    of the source that is shown, None all of it.
+    """
+
+    width: int
+    height: int
+    region: tuple[int, int, int, int] | None = None
+
+
+def render(
+    dataset: Dataset,
+    frame: int = 1,
+    *,
+    window: Window | None = None,
+    viewport: Viewport | None = None,
+    media: Media = "image/png",
+    quality: int = 90,
+) -> bytes:
+    """One frame, numbered from 1, as PNG or JPEG: grey in 8 bits, or RGB.
+
+    Without `window` the header's first applies, else the frame's own range. Raises `NotFound` and `InvalidInstance`.
+    """
+    pixels = decoded(dataset, frame)
+    try:
+        with quiet(), np.errstate(all="ignore"):
+            picture = Image.fromarray(_eight_bits(dataset, pixels, frame, window))
+    except Exception:  # noqa: BLE001  pydicom raises many kinds, and their words may quote values
+        raise InvalidInstance("The image cannot be rendered: its header is not consistent.") from None
+    if viewport is not None:
+        picture = _fit(picture, viewport)
+    file = io.BytesIO()
+    if media == "image/jpeg":
+        picture.save(file, "JPEG", quality=quality)
+    else:
+        picture.save(file, "PNG", compress_level=3)
+    return file.getvalue()
+
+
+def _eight_bits(dataset: Dataset, pixels: Picture, frame: int, window: Window | None) -> Picture:
+    photometric = str(dataset.get("PhotometricInterpretation", ""))
+    if photometric == "PALETTE COLOR":
+        return _narrow(apply_color_lut(pixels, dataset))
+    if pixels.ndim == 3:
+        return _narrow(pixels)
+    header = _values_of_frame(dataset, frame)
+    values = np.asarray(apply_modality_lut(pixels, header), np.float64)
+    if window is not None:
+        header = _windowed(window)
+    if "VOILUTSequence" in header or "WindowCenter" in header:
+        low, high, values = 0.0, 1.0, _scaled(values, pixels, header)
+    else:
+        low, high = _range(dataset, pixels, values)
+    grey = np.clip((np.nan_to_num(values) - low) / ((high - low) or 1.0), 0, 1) * 255
+    if photometric == "MONOCHROME1":
+        grey = 255 - grey
+    return np.rint(grey).astype(np.uint8)
+
+
+def _values_of_frame(dataset: Dataset, frame: int) -> Dataset:
+    """The modality and VOI attributes that hold for the frame: its own, the shared ones, or the image's."""
+    header = Dataset()
+    header.file_meta = dataset.file_meta  # for the byte order of tables
+    shared = _item(dataset, "SharedFunctionalGroupsSequence", 0)
+    own = _item(dataset, "PerFrameFunctionalGroupsSequence", frame - 1)
+    places = [dataset]
+    for group in (shared, own):
+        if group is not None:
+            places += [
+                item
+                for keyword in ("PixelValueTransformationSequence", "FrameVOILUTSequence")
+                if (item := _item(group, keyword, 0)) is not None
+            ]
+    for place in places:
+        for keyword in (*_MODALITY, *_VOI):
+            if place.get(keyword) not in (None, ""):
+                header[keyword] = place[keyword]
+    header.PixelRepresentation = dataset.get("PixelRepresentation", 0)
+    header.BitsStored = dataset.get("BitsStored", 16)
+    header.PhotometricInterpretation = "MONOCHROME2"
+    return header
+
+
+def _item(dataset: Dataset, keyword: str, number: int) -> Dataset | None:
+    value = dataset.get(keyword)
+    return value[number] if isinstance(value, Sequence) and number < len(value) else None
+
+
+def _windowed(window: Window) -> Dataset:
+    header = Dataset()
+    header.WindowCenter, header.WindowWidth = _decimal(window.center), _decimal(window.width)
+    header.VOILUTFunction = window.shape
+    header.BitsStored, header.PixelRepresentation = 16, 0
+    header.PhotometricInterpretation = "MONOCHROME2"
+    return header
+
+
+def _decimal(number: float) -> str:
+    """A number as a decimal string of at most 16 characters (VR DS)."""
+    return f"{number:.9g}"
+
+
+def _scaled(values: Picture, pixels: Picture, header: Dataset) -> Picture:
+    """The values after VOI LUT or window, from 0 to 1."""
+    if "VOILUTSequence" in header:
+        header.VOILUTSequence = header.VOILUTSequence[:1]
+        stored = np.rint(values).astype(np.int64) if pixels.dtype.kind in "ui" else values
+        out = apply_voi_lut(stored, header, prefer_lut=True)
+        bits = int(header.VOILUTSequence[0].LUTDescriptor[2])
+        return np.asarray(out, np.float64) / float(2 ** max(bits, 1) - 1)
+    center, width = float(_first(header.WindowCenter)), float(_first(header.get("WindowWidth", 1)))
+    shape = str(header.get("VOILUTFunction", "LINEAR")).strip().upper()
+    if shape == "SIGMOID" and width > 0:
+        return np.asarray(1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -500, 500))))
+    if shape == "LINEAR_EXACT":
+        return (values - center) / max(width, 1e-9) + 0.5
+    if width <= 1:
+        return np.where(values <= center - 0.5, 0.0, 1.0)
+    return (values - (center - 0.5)) / (width - 1) + 0.5
+
+
+def _first(value: Any) -> Any:
+    return value if isinstance(value, str | float | int) else value[0]
+
+
+def _range(dataset: Dataset, pixels: Picture, values: Picture) -> tuple[float, float]:
+    """The lowest and highest value of the frame, padding left out (PS3.3 section C.7.5.1.1.2)."""
+    kept = np.isfinite(values)
+    padding = dataset.get("PixelPaddingValue")
+    if isinstance(padding, int):
+        limit = dataset.get("PixelPaddingRangeLimit")
+        low, high = sorted((padding, limit if isinstance(limit, int) else padding))
+        kept &= (pixels < low) | (pixels > high)
+    shown = values[kept]
+    return (float(shown.min()), float(shown.max())) if shown.size else (0.0, 1.0)
+
+
+def _narrow(colour: Picture) -> Picture:
+    """Colour in 8 bits a sample; an alpha channel is left out."""
+    colour = colour[..., :3]
+    return (colour >> 8).astype(np.uint8) if colour.dtype.itemsize > 1 else colour.astype(np.uint8)
+
+
+def _fit(picture: Image.Image, viewport: Viewport) -> Image.Image:
+    if viewport.region is not None:
+        x, y, width, height = viewport.region
+        picture = picture.crop((x, y, x + width, y + height))
+    scale = min(viewport.width / picture.width, viewport.height / picture.height)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    return picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)

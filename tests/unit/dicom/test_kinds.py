@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
+
+from carina.dicom.kinds import CLEANED, PIXELS_TO_CHECK, why_withheld
+from carina.model.instance import Reason
+
+CT, MR, SEG = (f"1.2.840.10008.5.1.4.1.1.{tail}" for tail in ("2", "4", "66.4"))
+ROOT = "1.2.840.10008.5.1.4.1.1."
+
+
+def image(sop_class: str = CT, **values: Any) -> Dataset:
+    dataset = Dataset()
+    dataset.SOPClassUID = sop_class
+    dataset.Modality = "CT"
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    for keyword, value in values.items():
+        setattr(dataset, keyword, value)
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+    return dataset
+
+
+def test_original_slices_pass() -> None:
+    for tail in ("2", "2.1", "4", "4.1", "20", "128", "130"):
+        assert why_withheld(image(ROOT + tail)) is None
+
+
+@pytest.mark.parametrize("tail", ["66.4", "66.7", "67", "481.2"])
+def test_what_software_computes_from_images_passes_though_derived(tail: str) -> None:
+    assert why_withheld(image(ROOT + tail, ImageType=["DERIVED", "PRIMARY"], Modality="SEG")) is None
+
+
+@pytest.mark.parametrize(
+    "tail", ["1", "1.1", "1.2", "3.1", "6.1", "7", "7.4", "12.1", "13.1.3", "30", "77.1.1", "481.1"]
+)
+def test_pictures_wait_for_a_look_at_their_pixels(tail: str) -> None:
+    assert why_withheld(image(ROOT + tail)) == Reason.PIXELS_NOT_CHECKED
+
+
+@pytest.mark.parametrize(
+    "tail", ["88.11", "88.33", "88.59", "11.1", "104.1", "9.1.1", "77.1.6", "77.1.1.1", "481.3", "481.5", "66", "91.1"]
+)
+def test_documents_plans_slides_and_states_wait_for_a_look_at_their_content(tail: str) -> None:
+    assert why_withheld(image(ROOT + tail)) == Reason.CONTENT_NOT_CHECKED
+
+
+@pytest.mark.parametrize("uid", ["", "1.2.3", "1.3.46.670589.11.0.0.12.1", "1.2.840.10008.1.3.10"])
+def test_what_nobody_knows_waits(uid: str) -> None:
+    assert why_withheld(image(uid)) == Reason.CONTENT_NOT_CHECKED
+    assert why_withheld(Dataset()) == Reason.CONTENT_NOT_CHECKED
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ImageType": ["DERIVED", "PRIMARY", "MPR"]},
+        {"ImageType": ["DERIVED", "SECONDARY"]},
+        {"ImageType": "DERIVED"},
+        {"ImageType": ["ORIGINAL", "SECONDARY"]},
+        {"ImageType": ["ORIGINAL", "PRIMARY", "SCREEN SAVE"]},
+        {"ImageType": ["MIXED", "PRIMARY"]},
+        {"ImageType": None},
+        {"PhotometricInterpretation": "RGB"},
+        {"PhotometricInterpretation": "PALETTE COLOR"},
+        {"BurnedInAnnotation": "YES"},
+        {"ConversionType": "WSD"},
+        {"Modality": "OT"},
+        {"Modality": "US"},
+    ],
+)
+def test_a_slice_that_may_show_text_waits(changes: dict[str, Any]) -> None:
+    for sop_class in (CT, MR):
+        assert why_withheld(image(sop_class, **changes)) == Reason.PIXELS_NOT_CHECKED
+
+
+def test_one_derived_frame_makes_the_whole_instance_wait() -> None:
+    def frame(kind: str) -> Dataset:
+        group, item = Dataset(), Dataset()
+        item.FrameType = [kind, "PRIMARY", "VOLUME", "NONE"]
+        group.MRImageFrameTypeSequence = Sequence([item])
+        return group
+
+    frames = [frame("ORIGINAL"), frame("DERIVED")]
+    enhanced = image(ROOT + "4.1", PerFrameFunctionalGroupsSequence=Sequence(frames))
+    assert why_withheld(enhanced) == Reason.PIXELS_NOT_CHECKED
+    enhanced.PerFrameFunctionalGroupsSequence = Sequence(frames[:1])
+    assert why_withheld(enhanced) is None
+
+
+def test_an_overlay_kept_inside_the_pixels_waits() -> None:
+    dataset = image()
+    dataset.add_new(0x60000102, "US", 12)
+    assert why_withheld(dataset) == Reason.PIXELS_NOT_CHECKED
+    dataset.add_new(0x60003000, "OW", b"\0\0")
+    assert why_withheld(dataset) is None
+
+
+def test_video_and_foreign_content_wait() -> None:
+    video = image()
+    video.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.102"
+    assert why_withheld(video) == Reason.CONTENT_NOT_CHECKED
+    assert why_withheld(image(EncapsulatedDocument=b"%PDF")) == Reason.CONTENT_NOT_CHECKED
+
+
+def test_no_class_is_in_both_tables() -> None:
+    assert not set(CLEANED) & set(PIXELS_TO_CHECK)
