@@ -1,0 +1,223 @@
+"""What was received, and what became of it. The bytes rest in the spool, or in quarantine, under the arrival's id."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal, cast
+
+from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, and_, func, insert, or_, select, update
+
+from carina.errors import NotFound
+from carina.model.clock import now, stamp
+from carina.model.ids import ProjectId, Uid
+from carina.model.instance import Reason, Source
+from carina.storage.schema import arrivals, studies
+
+State = Literal["received", "archived", "unchanged", "quarantined"]
+CLAIM = timedelta(minutes=5)  # after which a claim is taken for that of a dead worker
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One thing received. `attempts` counts how often a worker has claimed it, this time included."""
+
+    id: str
+    source: Source
+    received_at: str
+    size: int
+    state: State
+    reason: Reason | None
+    project: ProjectId | None
+    study_uid: Uid | None
+    uid: Uid | None
+    attempts: int
+    finished_at: str | None
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What became of all that one source has sent; `received` still waits for a worker."""
+
+    source: Source
+    received: int
+    archived: int
+    unchanged: int
+    quarantined: dict[Reason, int]
+
+    @property
+    def total(self) -> int:
+        """All that arrived."""
+        return self.received + self.archived + self.unchanged + sum(self.quarantined.values())
+
+
+@dataclass(frozen=True)
+class StudyProgress:
+    """One study in the archive, as it fills."""
+
+    project: ProjectId
+    study_uid: Uid
+    modalities: tuple[str, ...]
+    series: int
+    instances: int
+    first_at: str
+    last_at: str
+
+
+def add(connection: Connection, arrival_id: str, source: Source, size: int) -> None:
+    """Note what was received, `size` in bytes; its bytes are in the spool already. Durable when the caller commits."""
+    row = {"id": arrival_id, "source_kind": source.kind, "source_name": source.name, "received_at": stamp()}
+    connection.execute(insert(arrivals), {**row, "size": size, "state": "received", "attempts": 0})
+
+
+def claim(engine: Engine, worker: str) -> Arrival | None:
+    """The oldest arrival that nobody works on, now claimed by `worker`; None when there is none.
+
+    A claim ends with `finish`, `release_claims` or after five minutes; who then still works on it repeats what another
+    does, which is harmless.
+    """
+    free = _free(stamp(now() - CLAIM))
+    oldest = select(arrivals.c.id).where(free).order_by(arrivals.c.id).limit(1)
+    with engine.connect() as connection:  # an idle worker leaves the write lock alone
+        if connection.execute(oldest).first() is None:
+            return None
+    with engine.begin() as connection:
+        arrival_id = connection.execute(oldest.with_for_update(skip_locked=True)).scalar()
+        if arrival_id is None:
+            return None
+        taken = (
+            update(arrivals)
+            .where(arrivals.c.id == arrival_id)
+            .values(claimed_by=worker, claimed_at=stamp(), attempts=arrivals.c.attempts + 1)
+        )
+        connection.execute(taken)
+        return get(connection, arrival_id)
+
+
+def _free(dead_before: str) -> ColumnElement[bool]:
+    unclaimed = or_(arrivals.c.claimed_at.is_(None), arrivals.c.claimed_at < dead_before)
+    return and_(arrivals.c.state == "received", unclaimed)
+
+
+def release_claims(engine: Engine, worker: str | None = None) -> int:
+    """End the claims of `worker`, or of all, for the start of a node, when nobody can hold one; how many."""
+    held = and_(arrivals.c.state == "received", arrivals.c.claimed_by.is_not(None))
+    if worker is not None:
+        held = and_(held, arrivals.c.claimed_by == worker)
+    with engine.begin() as connection:
+        return connection.execute(update(arrivals).where(held).values(claimed_by=None, claimed_at=None)).rowcount
+
+
+def finish(
+    connection: Connection,
+    arrival_id: str,
+    state: Literal["archived", "unchanged", "quarantined"],
+    *,
+    reason: Reason | None = None,
+    project: ProjectId | None = None,
+    study_uid: Uid | None = None,
+    uid: Uid | None = None,
+) -> bool:
+    """Note what became of it, in the caller's transaction; then the bytes may leave the spool.
+
+    False, and nothing is noted, when another worker has finished it before.
+    """
+    done = (
+        update(arrivals)
+        .where(arrivals.c.id == arrival_id, arrivals.c.state == "received")
+        .values(
+            state=state,
+            reason=reason,
+            project=project,
+            study_uid=study_uid,
+            uid=uid,
+            claimed_by=None,
+            claimed_at=None,
+            finished_at=stamp(),
+        )
+    )
+    return connection.execute(done).rowcount == 1
+
+
+def requeue(connection: Connection, arrival_id: str) -> bool:
+    """Let a quarantined arrival be tried again, in the caller's transaction. False when it is not quarantined."""
+    again = (
+        update(arrivals)
+        .where(arrivals.c.id == arrival_id, arrivals.c.state == "quarantined")
+        .values(state="received", reason=None, finished_at=None, claimed_by=None, claimed_at=None, attempts=0)
+    )
+    return connection.execute(again).rowcount == 1
+
+
+def get(connection: Connection, arrival_id: str) -> Arrival:
+    """The arrival of this id, or `NotFound`."""
+    row = connection.execute(select(arrivals).where(arrivals.c.id == arrival_id)).mappings().one_or_none()
+    if row is None:
+        raise NotFound("Nothing with this id has arrived.")
+    return _arrival(row)
+
+
+def waiting(engine: Engine) -> int:
+    """How many arrivals no worker has finished yet."""
+    with engine.connect() as connection:
+        count = select(func.count()).select_from(arrivals).where(arrivals.c.state == "received")
+        return int(connection.execute(count).scalar_one())
+
+
+def tally(engine: Engine) -> list[Tally]:
+    """What became of what each source has sent, in the order of their names."""
+    by = (arrivals.c.source_kind, arrivals.c.source_name, arrivals.c.state, arrivals.c.reason)
+    sums: dict[Source, dict[str, Any]] = {}
+    with engine.connect() as connection:
+        rows = connection.execute(select(*by, func.count().label("number")).group_by(*by).order_by(*by[:2])).all()
+    for row in rows:
+        mine = sums.setdefault(Source(row.source_kind, row.source_name), {"quarantined": {}})
+        if row.state == "quarantined":
+            mine["quarantined"][Reason(row.reason)] = row.number
+        else:
+            mine[row.state] = row.number
+    return [
+        Tally(source, some.get("received", 0), some.get("archived", 0), some.get("unchanged", 0), some["quarantined"])
+        for source, some in sums.items()
+    ]
+
+
+def latest(engine: Engine, limit: int = 20) -> list[Arrival]:
+    """The newest arrivals, newest first."""
+    with engine.connect() as connection:
+        rows = connection.execute(select(arrivals).order_by(arrivals.c.id.desc()).limit(limit)).mappings()
+        return [_arrival(row) for row in rows]
+
+
+def progress(engine: Engine, limit: int = 50) -> list[StudyProgress]:
+    """The studies that grew last, newest first."""
+    with engine.connect() as connection:
+        rows = connection.execute(select(studies).order_by(studies.c.last_at.desc()).limit(limit))
+        return [
+            StudyProgress(
+                project=ProjectId(row.project),
+                study_uid=Uid(row.study_uid),
+                modalities=tuple(row.modalities),
+                series=row.series_count,
+                instances=row.instance_count,
+                first_at=row.first_at,
+                last_at=row.last_at,
+            )
+            for row in rows
+        ]
+
+
+def _arrival(row: RowMapping) -> Arrival:
+    return Arrival(
+        id=row["id"],
+        source=Source(row["source_kind"], row["source_name"]),
+        received_at=row["received_at"],
+        size=row["size"],
+        state=cast(State, row["state"]),
+        reason=Reason(row["reason"]) if row["reason"] else None,
+        project=row["project"],
+        study_uid=row["study_uid"],
+        uid=row["uid"],
+        attempts=row["attempts"],
+        finished_at=row["finished_at"],
+    )

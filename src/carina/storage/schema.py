@@ -1,0 +1,316 @@
+"""The records of a node and of a hub, as tables. Instants are UTC, as text in ISO 8601 with microseconds and `Z`.
+
+No column holds anything identifying: UIDs are the de-identified ones, dates are shifted, patients are pseudonyms.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+_NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+node_tables = MetaData(naming_convention=_NAMING)
+hub_tables = MetaData(naming_convention=_NAMING)
+
+
+def _shared(metadata: MetaData) -> None:
+    """What every service keeps: people, sessions, tokens, seen messages, key checks, the audit trail."""
+    Table(
+        "accounts",
+        metadata,
+        Column("name", String(64), primary_key=True),
+        Column("display_name", String(200), nullable=False),
+        Column("password_hash", String(200), nullable=False),  # argon2id
+        Column("roles", JSON, nullable=False),
+        Column("created_at", String(32), nullable=False),
+        Column("disabled", Boolean, nullable=False, default=False),
+    )
+    Table(
+        "sessions",
+        metadata,
+        Column("digest", String(64), primary_key=True),  # SHA-256 of the cookie's secret
+        Column("account", String(64), nullable=False, index=True),
+        Column("csrf", String(64), nullable=False),
+        Column("expires_at", String(32), nullable=False),
+    )
+    Table(
+        "tokens",
+        metadata,
+        Column("digest", String(64), primary_key=True),  # SHA-256 of the secret
+        Column("name", String(64), nullable=False, unique=True),
+        Column("account", String(64)),  # whose it is; null for a sender's
+        Column("roles", JSON, nullable=False),
+        Column("created_at", String(32), nullable=False),
+        Column("expires_at", String(32)),
+        Column("revoked", Boolean, nullable=False, default=False),
+    )
+    Table(
+        "attempts",
+        metadata,  # sign-ins that failed, for the rate limit
+        Column("id", Integer, primary_key=True, autoincrement=True),
+        Column("bucket", String(120), nullable=False, index=True),
+        Column("at", String(32), nullable=False),
+    )
+    Table(
+        "seen_messages",
+        metadata,
+        Column("sender", String(40), nullable=False),
+        Column("nonce", String(64), nullable=False),
+        Column("expires_at", String(32), nullable=False, index=True),
+        PrimaryKeyConstraint("sender", "nonce"),
+    )
+    Table(
+        "key_checks",
+        metadata,
+        Column("name", String(40), primary_key=True),
+        Column("check", String(64), nullable=False),
+    )
+    Table(
+        "audit",
+        metadata,
+        Column("seq", Integer, primary_key=True, autoincrement=False),
+        Column("at", String(32), nullable=False),
+        Column("actor", String(200), nullable=False),
+        Column("action", String(64), nullable=False, index=True),
+        Column("subject", String(200), nullable=False),
+        Column("details", JSON, nullable=False),
+        Column("previous", String(64), nullable=False),
+        Column("digest", String(64), nullable=False),
+    )
+    Table(
+        "audit_head",
+        metadata,  # one row, made by the first migration: where the trail ends, so that a missing end is seen
+        Column("id", Integer, primary_key=True, autoincrement=False),
+        Column("seq", Integer, nullable=False),
+        Column("digest", String(64), nullable=False),
+    )
+
+
+_shared(node_tables)
+_shared(hub_tables)
+
+# --- node ---------------------------------------------------------------------------------------------------------
+
+arrivals = Table(
+    "arrivals",
+    node_tables,  # one row for each thing received; the bytes rest in the spool until `state` is final
+    Column("id", String(32), primary_key=True),  # time-ordered
+    Column("source_kind", String(10), nullable=False),
+    Column("source_name", String(200), nullable=False),
+    Column("received_at", String(32), nullable=False, index=True),
+    Column("size", BigInteger, nullable=False),
+    Column("state", String(16), nullable=False),  # received, archived, unchanged, quarantined
+    Column("reason", String(40)),
+    Column("project", String(40)),
+    Column("study_uid", String(64)),
+    Column("uid", String(64)),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("claimed_by", String(40)),
+    Column("claimed_at", String(32)),
+    Column("finished_at", String(32), index=True),
+    Index(None, "state", "id"),
+    Index(None, "source_kind", "source_name", "state", "reason"),
+)
+quarantine = Table(
+    "quarantine",
+    node_tables,
+    Column("id", String(32), primary_key=True),  # the arrival's
+    Column("reason", String(40), nullable=False, index=True),
+    Column("detail", String(200), nullable=False),  # constant words, no header value
+    Column("source_kind", String(10), nullable=False),
+    Column("source_name", String(200), nullable=False),
+    Column("project", String(40)),
+    Column("modality", String(16)),
+    Column("sop_class_uid", String(64)),
+    Column("size", BigInteger, nullable=False),
+    Column("received_at", String(32), nullable=False),
+    Column("state", String(12), nullable=False),  # waiting, retried, discarded
+)
+patients = Table(
+    "patients",
+    node_tables,
+    Column("project", String(40), nullable=False),
+    Column("patient", String(64), nullable=False),
+    Column("sex", String(1)),
+    PrimaryKeyConstraint("project", "patient"),
+)
+studies = Table(
+    "studies",
+    node_tables,
+    Column("project", String(40), nullable=False),
+    Column("study_uid", String(64), nullable=False),
+    Column("patient", String(64), nullable=False),
+    Column("study_date", String(8)),
+    Column("study_time", Text),  # of the header as it is, so of any length; and so are the next
+    Column("study_id", Text),
+    Column("accession_number", Text),
+    Column("age_years", Integer),
+    Column("modalities", JSON, nullable=False),
+    Column("series_count", Integer, nullable=False, default=0),
+    Column("instance_count", Integer, nullable=False, default=0),
+    Column("header", JSON, nullable=False),  # DICOM JSON, study and patient level
+    Column("first_at", String(32), nullable=False),
+    Column("last_at", String(32), nullable=False, index=True),
+    PrimaryKeyConstraint("project", "study_uid"),
+    UniqueConstraint("study_uid"),
+    ForeignKeyConstraint(["project", "patient"], ["patients.project", "patients.patient"]),
+    Index(None, "project", "patient"),
+)
+series = Table(
+    "series",
+    node_tables,
+    Column("project", String(40), nullable=False),
+    Column("series_uid", String(64), nullable=False),
+    Column("study_uid", String(64), nullable=False, index=True),
+    Column("modality", Text, nullable=False),
+    Column("series_number", Integer),
+    Column("body_part", String(16)),
+    Column("manufacturer", Text),
+    Column("device", String(64)),  # keyed pseudonym
+    Column("instrument", String(200)),  # identifier in a register of instruments
+    Column("instance_count", Integer, nullable=False, default=0),
+    Column("header", JSON, nullable=False),
+    PrimaryKeyConstraint("project", "series_uid"),
+    UniqueConstraint("series_uid"),
+    ForeignKeyConstraint(["project", "study_uid"], ["studies.project", "studies.study_uid"]),
+    Index(None, "project", "modality", "body_part"),
+)
+instances = Table(
+    "instances",
+    node_tables,  # the current version of each
+    Column("project", String(40), nullable=False),
+    Column("uid", String(64), nullable=False),
+    Column("series_uid", String(64), nullable=False, index=True),
+    Column("study_uid", String(64), nullable=False, index=True),
+    Column("sop_class_uid", String(64), nullable=False),
+    Column("transfer_syntax_uid", String(64), nullable=False),
+    Column("instance_number", Integer),
+    Column("frames", Integer, nullable=False),
+    Column("content", String(64), nullable=False),  # SHA-256 of the stored file
+    Column("size", BigInteger, nullable=False),
+    Column("header", JSON, nullable=False),  # DICOM JSON, all levels, bulk data left out
+    PrimaryKeyConstraint("project", "uid"),
+    UniqueConstraint("uid"),
+    ForeignKeyConstraint(["project", "series_uid"], ["series.project", "series.series_uid"]),
+)
+instance_versions = Table(
+    "instance_versions",
+    node_tables,
+    Column("project", String(40), nullable=False),
+    Column("uid", String(64), nullable=False),
+    Column("engine", String(40), nullable=False),
+    Column("profile_digest", String(64), nullable=False),
+    Column("review", String(64), nullable=False),
+    Column("source_digest", String(64), nullable=False),
+    Column("content", String(64), nullable=False),
+    Column("made_at", String(32), nullable=False),
+    PrimaryKeyConstraint("project", "uid", "engine", "profile_digest", "review"),
+    Index(None, "project", "source_digest"),
+    Index(None, "content"),
+)
+clinical = Table(
+    "clinical",
+    node_tables,  # a person's diagnoses; waits for the images if those come later
+    Column("project", String(40), nullable=False),
+    Column("patient", String(64), nullable=False),
+    Column("number", Integer, nullable=False),  # 1, 2, … per patient, by date
+    Column("sex", String(1)),
+    Column("topography", String(8), nullable=False),  # ICD-O-3, "C34.1"
+    Column("site", String(3), nullable=False),  # its first three characters
+    Column("morphology", String(8)),  # ICD-O-3, "8140/3"
+    Column("diagnosis_date", String(10)),  # shifted, YYYY-MM-DD
+    Column("age_at_diagnosis", Integer),  # at most 90
+    Column("stage", String(20)),
+    Column("treatment", String(100)),
+    Column("vital_status", String(10)),
+    PrimaryKeyConstraint("project", "patient", "number"),
+    Index(None, "project", "site"),
+)
+datasets = Table(
+    "datasets",
+    node_tables,
+    Column("iri", String(60), primary_key=True),
+    Column("project", String(40), nullable=False),
+    Column("title", String(200), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("query", JSON, nullable=False),  # model.cohort; {"all": []} is the whole intake
+    Column("state", String(12), nullable=False),
+    Column("created_at", String(32), nullable=False),
+    Column("published_at", String(32)),
+    Column("published_digest", String(64)),
+)
+hubs = Table(
+    "hubs",
+    node_tables,  # those this node has joined
+    Column("id", String(40), primary_key=True),
+    Column("title", String(200), nullable=False),
+    Column("url", String(300), nullable=False),
+    Column("broker", String(300), nullable=False),  # host:port
+    Column("broker_ca", Text, nullable=False),  # PEM
+    Column("key", JSON, nullable=False),  # public JWK in force
+    Column("joined_at", String(32), nullable=False),
+    Column("state", String(12), nullable=False),  # joined, left, removed
+    Column("last_contact", String(32)),
+)
+
+# --- hub ----------------------------------------------------------------------------------------------------------
+
+invitations = Table(
+    "invitations",
+    hub_tables,
+    Column("id", String(32), primary_key=True),
+    Column("proof_key", String(64), nullable=False),  # hex, derived from the one-time secret
+    Column("created_at", String(32), nullable=False),
+    Column("expires_at", String(32), nullable=False),
+    Column("used_at", String(32)),
+    Column("used_by", String(40)),
+)
+nodes = Table(
+    "nodes",
+    hub_tables,
+    Column("id", String(40), primary_key=True),
+    Column("title", String(200), nullable=False),
+    Column("institution", String(200), nullable=False),
+    Column("country", String(2), nullable=False),
+    Column("key", JSON, nullable=False),  # public JWK in force
+    Column("nkey", String(80), nullable=False),
+    Column("public_url", String(300)),
+    Column("joined_at", String(32), nullable=False),
+    Column("last_seen", String(32)),
+    Column("state", String(12), nullable=False),  # joined, left, removed
+)
+key_changes = Table(
+    "key_changes",
+    hub_tables,  # the hub's own, so that a node that was away can follow them
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("statement", Text, nullable=False),  # JWS of the new key by the old one
+    Column("at", String(32), nullable=False),
+)
+catalogue = Table(
+    "catalogue",
+    hub_tables,
+    Column("iri", String(60), primary_key=True),
+    Column("node", String(40), nullable=False, index=True),
+    Column("description", JSON, nullable=False),  # model.dataset.DatasetDescription
+    Column("state", String(12), nullable=False),  # published, withdrawn
+    Column("received_at", String(32), nullable=False),
+    ForeignKeyConstraint(["node"], ["nodes.id"]),
+)

@@ -1,0 +1,170 @@
+"""Searches for studies, series and instances (QIDO-RS, PS3.18 section 10.6) in the index.
+
+What columns can decide exactly is decided in SQL, and then the paging is too. The rest is decided on the headers, row
+by row, by `dicom.query`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, FromClause, RowMapping, Select, and_, exists, false, select
+
+from carina.dicom.levels import Level
+from carina.dicom.query import Match, Query, fits
+from carina.model.ids import PatientKey, ProjectId, Uid
+from carina.storage.schema import instances, series, studies
+
+
+@dataclass(frozen=True)
+class Found:
+    """One answer. `header`: DICOM JSON of its level and those above, with what the archive has worked out."""
+
+    project: ProjectId
+    patient: PatientKey
+    study_uid: Uid
+    series_uid: Uid | None
+    uid: Uid | None
+    header: dict[str, Any]
+
+
+def search(connection: Connection, query: Query, projects: Collection[ProjectId] | None = None) -> list[Found]:
+    """What the query asks for, in an order that stays, from `offset` on and at most `limit`; only of these projects."""
+    wanted = _rows(query.level)
+    if projects is not None:
+        wanted = wanted.where(studies.c.project.in_(list(projects)))
+    undecided = []
+    for match in query.matches:
+        condition, exact = _condition(match)
+        if condition is not None:
+            wanted = wanted.where(condition)
+        if not exact:
+            undecided.append(match)
+    if not undecided:
+        paged = wanted.offset(query.offset).limit(query.limit)
+        return [_found(row, query.level) for row in connection.execute(paged).mappings()]
+    fitting = (row for row in _stream(connection, wanted) if _fits(_header(row, query.level), undecided))
+    return [_found(row, query.level) for row in islice(fitting, query.offset, query.offset + query.limit)]
+
+
+def _rows(level: Level) -> Select[Any]:
+    of_study = and_(studies.c.project == series.c.project, studies.c.study_uid == series.c.study_uid)
+    of_series = and_(series.c.project == instances.c.project, series.c.series_uid == instances.c.series_uid)
+    source: FromClause
+    order: list[ColumnElement[Any]]
+    match level:
+        case "study":
+            columns, source, order = _STUDY, studies, [studies.c.study_date, studies.c.study_uid]
+        case "series":
+            columns, source = _STUDY + _SERIES, studies.join(series, of_study)
+            order = [series.c.study_uid, series.c.series_number, series.c.series_uid]
+        case "instance":
+            columns, source = _STUDY + _SERIES + _INSTANCE, studies.join(series, of_study).join(instances, of_series)
+            order = [series.c.study_uid, series.c.series_uid, instances.c.instance_number, instances.c.uid]
+    return select(*columns).select_from(source).order_by(*order)
+
+
+_STUDY: list[ColumnElement[Any]] = [
+    studies.c.project,
+    studies.c.patient,
+    studies.c.study_uid,
+    studies.c.modalities,
+    studies.c.series_count,
+    studies.c.instance_count.label("study_instances"),
+    studies.c.header.label("study_header"),
+]
+_SERIES: list[ColumnElement[Any]] = [
+    series.c.series_uid,
+    series.c.instance_count.label("series_instances"),
+    series.c.header.label("series_header"),
+]
+_INSTANCE: list[ColumnElement[Any]] = [
+    instances.c.uid,
+    instances.c.transfer_syntax_uid,
+    instances.c.header.label("instance_header"),
+]
+
+
+def _found(row: RowMapping, level: Level) -> Found:
+    ids = (row["project"], row["patient"], row["study_uid"], row.get("series_uid"), row.get("uid"))
+    return Found(*ids, dict(sorted(_header(row, level).items())))
+
+
+def _header(row: RowMapping, level: Level) -> dict[str, Any]:
+    header = {
+        **row.get("instance_header", {}),
+        **row.get("series_header", {}),
+        **row["study_header"],
+        "00080056": {"vr": "CS", "Value": ["ONLINE"]},  # Instance Availability
+        "00080061": {"vr": "CS", "Value": row["modalities"]},  # Modalities in Study
+        "00201206": {"vr": "IS", "Value": [row["series_count"]]},  # Number of Study Related Series
+        "00201208": {"vr": "IS", "Value": [row["study_instances"]]},  # Number of Study Related Instances
+    }
+    if level != "study":
+        header["00201209"] = {"vr": "IS", "Value": [row["series_instances"]]}  # Number of Series Related Instances
+    if level == "instance":
+        header["00083002"] = {"vr": "UI", "Value": [row["transfer_syntax_uid"]]}  # Available Transfer Syntax UID
+    return header
+
+
+def _stream(connection: Connection, wanted: Select[Any]) -> Iterator[RowMapping]:
+    yield from connection.execute(wanted, execution_options={"yield_per": 500}).mappings()
+
+
+def _fits(header: dict[str, Any], matches: list[Match]) -> bool:
+    return all(fits(header, match) for match in matches)
+
+
+def _condition(match: Match) -> tuple[ColumnElement[bool] | None, bool]:
+    """What SQL can say of a match, and whether that is all there is to say."""
+    if match.tag == "00080061" and match.kind == "one-of":
+        return _has_modality(match.values), True
+    column = _COLUMNS.get(match.tag)
+    if column is None or (match.kind == "range" and match.tag != _STUDY_DATE):
+        return None, False
+    if match.kind == "range":
+        return _between(column, *match.values), True
+    if match.kind == "like":
+        return column.like(_pattern(match.values[0]), escape="\\"), False  # SQLite's takes no heed of case
+    if match.tag in _NUMBERS:
+        number = float(match.values[0])
+        return (column == int(number) if number.is_integer() else false()), True
+    return column.in_(match.values), True
+
+
+def _has_modality(values: tuple[str, ...]) -> ColumnElement[bool]:
+    of_study = and_(_other.c.project == studies.c.project, _other.c.study_uid == studies.c.study_uid)
+    return exists(select(_other.c.modality).where(of_study, _other.c.modality.in_(values)).correlate(studies))
+
+
+def _between(column: ColumnElement[Any], low: str, high: str) -> ColumnElement[bool]:
+    sides = [column >= low if low else None, column <= high if high else None]
+    return and_(*(side for side in sides if side is not None))
+
+
+_other = series.alias("other")
+_STUDY_DATE = "00080020"  # of eight digits always, so that texts compare as dates
+_NUMBERS = frozenset(("00200011", "00200013"))
+_COLUMNS: dict[str, ColumnElement[Any]] = {
+    _STUDY_DATE: studies.c.study_date,
+    "00080050": studies.c.accession_number,
+    "00100020": studies.c.patient,  # Patient ID: `deid` writes the pseudonym
+    "0020000D": studies.c.study_uid,
+    "00200010": studies.c.study_id,
+    "00080060": series.c.modality,
+    "0020000E": series.c.series_uid,
+    "00200011": series.c.series_number,
+    "00080016": instances.c.sop_class_uid,
+    "00080018": instances.c.uid,
+    "00200013": instances.c.instance_number,
+}
+
+
+def _pattern(text: str) -> str:
+    return text.translate(_SIGNS)
+
+
+_SIGNS = {ord("*"): "%", ord("?"): "_", ord("%"): "\\%", ord("_"): "\\_", ord("\\"): "\\\\"}
