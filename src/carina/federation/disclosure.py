@@ -1,0 +1,61 @@
+"""What may leave a node: counts of distinct patients at or above its threshold, and nothing that gives away another.
+
+What this does not prevent: working out a small group from the difference of two queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from carina.model.dataset import Group
+from carina.model.search import Counts
+
+
+def release(patients: int, studies: int, threshold: int) -> Counts:
+    """The counts as they may leave: below `threshold` distinct patients, zero included, both are None.
+
+    >>> release(9, 30, 10)
+    Counts(patients=None, studies=None, threshold=10)
+    """
+    if patients < threshold:
+        return Counts(None, None, threshold)
+    return Counts(patients, studies, threshold)
+
+
+def hide_small(groups: Mapping[str, int], total: int, threshold: int) -> tuple[Group, ...]:
+    """The groups of one variable beside a shown `total`, largest first, then by name; None where hidden.
+
+    groups      distinct patients by value; only values that occur are listed
+    total       distinct patients in all; below `threshold` every group is hidden
+    threshold   smaller groups are hidden, and then the next larger ones, equal ones together, until no hidden one can
+                be worked out by taking the shown ones from the total (complementary suppression)
+
+    Patients without any value count as one more group, never listed. Where even hiding all would tell (each group is
+    one patient), no value is listed.
+    """
+    occurring = {value: count for value, count in groups.items() if count > 0}
+    hidden = {value for value, count in occurring.items() if total < threshold or count < threshold}
+    while not _safe(occurring, hidden, total, threshold):
+        shown = [count for value, count in occurring.items() if value not in hidden]
+        if not shown:
+            return () if total == len(occurring) else _listed(occurring, hidden)
+        hidden |= {value for value, count in occurring.items() if count == min(shown)}
+    return _listed(occurring, hidden)
+
+
+def _listed(groups: Mapping[str, int], hidden: set[str]) -> tuple[Group, ...]:
+    shown = sorted((value for value in groups if value not in hidden), key=lambda value: (-groups[value], value))
+    return tuple([Group(value, groups[value]) for value in shown] + [Group(value, None) for value in sorted(hidden)])
+
+
+def _safe(groups: Mapping[str, int], hidden: set[str], total: int, threshold: int) -> bool:
+    """Whether the rest that subtraction leaves says nothing exact of any hidden group.
+
+    Of `parts` hidden groups with the sum `rest`, one is known when it is alone, when all are 1, or when all are one
+    below the threshold; and a rest below the threshold is itself a small group.
+    """
+    rest = total - sum(count for value, count in groups.items() if value not in hidden)
+    parts = len(hidden) + (total > sum(groups.values()))
+    if parts == 0 or rest <= 0:
+        return True
+    return parts > 1 and rest >= threshold and rest > parts and rest != parts * (threshold - 1)

@@ -1,0 +1,73 @@
+"""What a hub does with a node's message."""
+
+from __future__ import annotations
+
+import logging
+
+from carina.errors import Conflict, InvalidMessage
+from carina.federation import wire
+from carina.federation.messages import Message, open_message, seal_message
+from carina.hub import catalogue, nodes
+from carina.hub.centre import Hub
+from carina.storage.seen import first_time
+
+_log = logging.getLogger(__name__)
+
+
+def receive(hub: Hub, sender: str, data: bytes) -> bytes | None:
+    """The answer to a node's message, or None for one that is refused: it is audited and gets no answer.
+
+    sender  the node that the transport says sent it
+    """
+    try:
+        message = open_from(hub, sender, data)
+        answer = _answer(hub, message)
+    except InvalidMessage as refused:
+        refuse(hub, sender, refused)
+        return None
+    return seal_message(hub.signing, answer, hub=hub.id, sender=hub.id, to=message.sender, re=message.nonce).data
+
+
+def open_from(hub: Hub, sender: str, data: bytes, answers: str | None = None) -> Message:
+    """A node's message, genuine and new. Raises `InvalidMessage`."""
+    return open_message(
+        data,
+        me=hub.id,
+        hub=hub.id,
+        sender=sender,
+        keys_of=lambda party: nodes.key_of(hub, party),
+        first_time=lambda party, nonce, expires: first_time(hub.engine, party, nonce, expires),
+        answers=answers,
+    )
+
+
+def refuse(hub: Hub, sender: str, refused: InvalidMessage) -> None:
+    """Write down that a message was refused, and why."""
+    hub.audit.append("message-refused", sender, hub.id, reason=refused.reason)
+    _log.warning("message-refused", extra={"sender": sender, "reason": refused.reason})
+
+
+def _answer(hub: Hub, message: Message) -> wire.Body:
+    try:
+        match message.body:
+            case wire.Hello() as hello:
+                return _welcome(hub, message.sender, hello)
+            case wire.Description() as description:
+                catalogue.accept(hub, message.sender, description)
+            case wire.Withdraw(iri=iri):
+                catalogue.withdraw(hub, message.sender, iri)
+            case wire.KeyChange() as change:
+                nodes.replace_node_key(hub, message.sender, change)
+            case wire.Bye():
+                nodes.left(hub, message.sender)
+            case _:
+                return wire.Refusal(reason="not-understood")
+    except Conflict:
+        return wire.Refusal(reason="not-yours")
+    return wire.Done()
+
+
+def _welcome(hub: Hub, node: str, hello: wire.Hello) -> wire.Welcome:
+    nodes.seen(hub, node, hello)
+    chain = () if hello.knows == hub.signing.thumbprint else nodes.key_chain(hub)
+    return wire.Welcome(title=hub.title, chain=chain, wanted=catalogue.reconcile(hub, node, hello.datasets))

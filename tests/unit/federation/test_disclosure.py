@@ -1,0 +1,56 @@
+import pytest
+
+from carina.federation.disclosure import hide_small, release
+from carina.model.dataset import Group
+from carina.model.search import Counts
+
+
+@pytest.mark.parametrize("patients", [0, 1, 9])
+def test_below_the_threshold_zero_included_both_numbers_are_hidden(patients: int) -> None:
+    assert release(patients, 30, 10) == Counts(None, None, 10)
+
+
+def test_from_the_threshold_on_both_numbers_are_shown() -> None:
+    assert release(10, 12, 10) == Counts(10, 12, 10)
+
+
+def test_large_groups_are_listed_largest_first() -> None:
+    assert hide_small({"M": 20, "F": 30}, 50, 10) == (Group("F", 30), Group("M", 20))
+
+
+def test_with_one_small_group_the_next_smallest_is_hidden_too() -> None:
+    assert hide_small({"A": 5, "B": 15, "C": 30}, 50, 10) == (Group("C", 30), Group("A", None), Group("B", None))
+
+
+def test_two_small_groups_that_sum_to_little_take_a_third_with_them() -> None:
+    hidden = [group.value for group in hide_small({"A": 1, "B": 2, "C": 15, "D": 32}, 50, 10) if group.patients is None]
+    assert hidden == ["A", "B", "C"]
+
+
+def test_groups_one_below_the_threshold_each_are_not_known_from_their_sum() -> None:
+    assert hide_small({"A": 9, "B": 9, "C": 32}, 50, 10) == (Group("A", None), Group("B", None), Group("C", None))
+
+
+def test_equal_groups_are_hidden_together_so_that_names_tell_nothing() -> None:
+    groups = hide_small({"A": 2, "B": 12, "C": 12, "D": 30}, 56, 10)
+    assert [group.value for group in groups if group.patients is None] == ["A", "B", "C"]
+
+
+def test_a_few_patients_without_a_value_cannot_be_counted_by_subtraction() -> None:
+    assert hide_small({"A": 20, "B": 30}, 53, 10) == (Group("B", 30), Group("A", None))
+
+
+def test_many_patients_without_a_value_hide_nobody_else() -> None:
+    assert hide_small({"A": 20, "B": 4}, 60, 10) == (Group("A", 20), Group("B", None))
+
+
+def test_a_small_total_hides_every_group() -> None:
+    assert hide_small({"A": 4, "B": 5}, 9, 10) == (Group("A", None), Group("B", None))
+
+
+def test_values_that_do_not_occur_are_not_listed() -> None:
+    assert hide_small({"A": 0, "B": 20}, 20, 10) == (Group("B", 20),)
+
+
+def test_overlapping_groups_are_hidden_by_size_alone() -> None:
+    assert hide_small({"CT": 40, "PT": 30, "SEG": 3}, 50, 10) == (Group("CT", 40), Group("PT", 30), Group("SEG", None))
