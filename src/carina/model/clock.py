@@ -26,5 +26,4 @@ def parse_stamp(text: str) -> datetime:
 def new_id() -> str:
     """26 small letters and digits: 48 bits of milliseconds, 80 random bits. Sorts by time, safe in file names."""
     raw = (time.time_ns() // 1_000_000).to_bytes(6, "big") + os.urandom(10)
-    digits = base64.b32hexencode(raw).decode().rstrip("=").lower()
-    return digits
+    return base64.b32hexencode(raw).decode().rstrip("=").lower()

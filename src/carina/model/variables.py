@@ -144,4 +144,6 @@ def require_known(query: Query) -> None:
     unknown = unknown_terms(query)
     if unknown:
         named = ", ".join(f"'{term}'" for term in dict.fromkeys(unknown))
-        raise InvalidQuery(f"Not known here: {named}.", "Remove it; the terms and values are listed beside the form.")
+        raise InvalidQuery(
+            f"Not known here: {named}.", "Remove it; the explorer and `carina search --help` list the terms."
+        )

@@ -1,0 +1,180 @@
+"""Found a node or a hub: its folder, its commented settings, its keys, its records."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from carina.errors import BadSettings, Conflict
+from carina.federation.signing import SigningKey, party_id
+from carina.model.keys import KeyRing
+from carina.settings import load_hub, load_node, write_new_keys
+from carina.storage.database import check_keys, open_engine, upgrade
+
+
+@dataclass(frozen=True)
+class NewNode:
+    """What `carina node init` must know. Ports of 0 leave the defaults of `node.toml`."""
+
+    title: str
+    institution: str
+    country: str
+    project: str = "main"
+    project_title: str = "Cancer imaging"
+    profile: str = "basic"
+    issuer: str = ""
+    inside_port: int = 8721
+    outside_port: int = 8722
+    dimse_port: int | None = 11112
+    ae_title: str = "CARINA"
+    console_url: str | None = None
+    public_url: str | None = None
+    sources: tuple[tuple[str, str], ...] = field(default=())  # (kind, name), all of `project`
+
+
+@dataclass(frozen=True)
+class NewHub:
+    """What `carina hub init` must know."""
+
+    title: str
+    public_url: str
+    port: int = 8700
+    broker_port: int = 8701
+
+
+def found_node(folder: Path, keys: Path, new: NewNode) -> str:
+    """Make the node's folder and return its id. A folder that is one already: `Conflict`; nothing is overwritten."""
+    _begin(folder, keys, "node.toml")
+    ring = write_new_keys(keys)
+    node = party_id(SigningKey.from_seed(ring.signing).public_jwk, "n")
+    _write(folder / "node.toml", _node_toml(node, new, keys))
+    load_node(folder)
+    _records(folder, "node", ring)
+    return node
+
+
+def found_hub(folder: Path, keys: Path, new: NewHub) -> str:
+    """Make the hub's folder and return its id. A folder that is one already: `Conflict`; nothing is overwritten."""
+    _begin(folder, keys, "hub.toml")
+    ring = write_new_keys(keys)
+    hub = party_id(SigningKey.from_seed(ring.signing).public_jwk, "h")
+    _write(folder / "hub.toml", _hub_toml(hub, new, keys))
+    load_hub(folder)
+    _records(folder, "hub", ring)
+    return hub
+
+
+def _begin(folder: Path, keys: Path, name: str) -> None:
+    if (folder / name).exists():
+        raise Conflict(f"This folder has a {name} already.", "Choose another folder, or start what is there.")
+    if keys.resolve().is_relative_to(folder.resolve()):
+        raise BadSettings("The keys would lie inside the data folder.", "Name a place outside it with --keys.")
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)
+
+
+def _records(folder: Path, role: Literal["node", "hub"], ring: KeyRing) -> None:
+    engine = open_engine(f"sqlite:///{folder / 'records.sqlite'}")
+    try:
+        upgrade(engine, role)
+        check_keys(engine, ring)
+    finally:
+        engine.dispose()
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o600)
+
+
+def _text(value: str) -> str:
+    """A TOML basic string; JSON's escapes are among TOML's."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _node_toml(node: str, new: NewNode, keys: Path) -> str:
+    dimse = (
+        f"""
+# The DICOM network. Leave the section out for a node without it.
+[dimse]
+host = "127.0.0.1"
+port = {new.dimse_port}
+ae_title = {_text(new.ae_title)}
+"""
+        if new.dimse_port is not None
+        else ""
+    )
+    sources = "".join(
+        f"""
+[[sources]]
+kind = {_text(kind)}
+name = {_text(name)}
+project = {_text(new.project)}
+"""
+        for kind, name in new.sources
+    )
+    addresses = "".join(
+        f"{name} = {_text(value)}\n"
+        for name, value in (("console_url", new.console_url), ("public_url", new.public_url))
+        if value is not None
+    )
+    return f"""# A Carina node; docs/reference/settings.md lists all settings. Environment variables CARINA_NODE_* win.
+id = {_text(node)}  # from the first key; never changes
+title = {_text(new.title)}
+institution = {_text(new.institution)}
+country = {_text(new.country)}  # ISO 3166-1, two letters
+
+# Where the keys are: file:PATH, env:NAME or credential:NAME. Without a back-up of them the records are lost.
+keys = {_text(f"file:{keys.resolve()}")}
+
+# Smaller counts of patients do not leave this node.
+smallest_count = 10
+{addresses}
+# Inside: ingest, console, staff. Off loopback it needs a TLS proxy; name that in trusted_proxies and console_url.
+[inside]
+host = "127.0.0.1"
+port = {new.inside_port}
+
+# Outside: what others may reach. Its address for them is public_url.
+[outside]
+host = "127.0.0.1"
+port = {new.outside_port}
+{dimse}
+# A project: a de-identification profile and keys of its own. The same image in two projects cannot be linked.
+[[projects]]
+id = {_text(new.project)}
+title = {_text(new.project_title)}
+profile = {_text(new.profile)}
+issuer = {_text(new.issuer)}  # of patient identifiers, where an image names none
+
+# Each source belongs to one project; what comes from anywhere else waits in quarantine.
+# kind = "aet" (a calling AE title), "token" (made by `carina node token create`) or "folder".
+{sources}"""
+
+
+def _hub_toml(hub: str, new: NewHub, keys: Path) -> str:
+    return f"""# A Carina hub; docs/reference/settings.md lists all settings. Environment variables CARINA_HUB_* win.
+id = {_text(hub)}  # from the first key; never changes
+title = {_text(new.title)}
+
+# The address people use. It stands in invitations.
+public_url = {_text(new.public_url)}
+
+# Where the keys are: file:PATH, env:NAME or credential:NAME. Without a back-up of them no node knows this hub any more.
+keys = {_text(f"file:{keys.resolve()}")}
+
+smallest_count = 10  # smaller counts read "fewer than 10"
+answer_within = 5.0  # seconds that a search waits for nodes
+
+# The web site. Off loopback it needs a TLS proxy; name that in trusted_proxies.
+[listen]
+host = "127.0.0.1"
+port = {new.port}
+
+# Where nodes connect (NATS over TLS).
+[broker]
+host = "127.0.0.1"
+port = {new.broker_port}
+"""

@@ -1,0 +1,65 @@
+"""What every process of a service does: end on a signal or with its parent, and be the only one in its folder."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from carina.errors import Busy
+
+LOCK = "server.lock"
+PARENT = "CARINA_END_WITH_PARENT"
+"""Environment: the process id of whoever started this process and wants it to end with them."""
+
+
+@contextlib.contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold the folder for one server; `Busy` while another has it. The hold ends with the process, however it ends."""
+    with (folder / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Busy("A server already runs on this folder.", "Stop it first, or use another folder.") from None
+        yield
+
+
+def end_with_parent(end: Callable[[], None], parent: int | None = None) -> None:
+    """Call `end` soon after the process that started this one is gone, if it asked for that."""
+    expected = parent if parent is not None else int(os.environ.get(PARENT, "0"))
+    if not expected:
+        return
+
+    def watch() -> None:
+        while os.getppid() == expected:
+            pause.wait(0.5)
+        end()
+
+    pause = threading.Event()
+    threading.Thread(target=watch, daemon=True, name="parent").start()
+
+
+def stop_event() -> asyncio.Event:
+    """An event of the running loop that SIGINT, SIGTERM or the parent's end sets."""
+    loop = asyncio.get_running_loop()
+    event = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, event.set)
+
+    def end() -> None:
+        loop.call_soon_threadsafe(event.set)
+
+    end_with_parent(end)
+    return event
+
+
+def start_logs() -> None:
+    """Log to standard error: time, level, event. Libraries speak only when something is wrong."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("carina").setLevel(logging.INFO)

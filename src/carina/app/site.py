@@ -1,0 +1,74 @@
+"""Build a node from its settings, without starting anything."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from carina.deid.profile import load_profile
+from carina.errors import BadSettings
+from carina.federation.signing import SigningKey
+from carina.model.ids import NodeId, ProjectId, project_id
+from carina.model.instance import Source
+from carina.node.site import Node, Project
+from carina.settings import NodeSettings, load_node, read_keys
+from carina.storage.audit import AuditTrail
+from carina.storage.database import check_keys, open_engine, upgrade
+from carina.storage.instances import FileInstances
+from carina.storage.sealed import SealedFolder
+
+
+@contextlib.contextmanager
+def open_node(folder: Path, settings: NodeSettings | None = None) -> Iterator[Node]:
+    """The node in `folder`, its records up to date. Raises `BadSettings` or `WrongKey`; nothing falls back."""
+    settings = settings or load_node(folder)
+    ring = read_keys(settings.keys, folder)
+    projects = _projects(settings)
+    engine = open_engine(settings.records or f"sqlite:///{folder.resolve() / 'records.sqlite'}")
+    try:
+        upgrade(engine, "node")
+        check_keys(engine, ring)
+        yield Node(
+            id=NodeId(settings.id),
+            title=settings.title,
+            institution=settings.institution,
+            country=settings.country,
+            public_url=settings.public_url,
+            threshold=settings.smallest_count,
+            largest_instance=settings.largest_instance,
+            folder=folder,
+            keys=ring,
+            signing=SigningKey.from_seed(ring.signing),
+            projects=projects,
+            project_of=_project_of(settings, projects),
+            engine=engine,
+            spool=SealedFolder(folder / "spool", ring.storage),
+            quarantine=SealedFolder(folder / "quarantine", ring.storage),
+            instances=FileInstances(folder / "store"),
+            audit=AuditTrail(engine),
+        )
+    finally:
+        engine.dispose()
+
+
+def _projects(settings: NodeSettings) -> dict[ProjectId, Project]:
+    made = {}
+    for item in settings.projects:
+        name = project_id(item.id)
+        if name in made:
+            raise BadSettings(f"The project '{name}' stands twice in node.toml.")
+        made[name] = Project(name, item.title, load_profile(item.profile), item.issuer, item.strip_leading_zeros)
+    return made
+
+
+def _project_of(settings: NodeSettings, projects: dict[ProjectId, Project]) -> dict[Source, ProjectId]:
+    made = {}
+    for item in settings.sources:
+        source, project = Source(item.kind, item.name), project_id(item.project)
+        if project not in projects:
+            raise BadSettings(f"The source '{source}' names a project that node.toml does not have.")
+        if source in made:
+            raise BadSettings(f"The source '{source}' stands twice in node.toml.", "A source belongs to one project.")
+        made[source] = project
+    return made

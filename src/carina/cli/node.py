@@ -1,0 +1,320 @@
+"""`carina node`: found, run and feed a site. Accounts, tokens and merged identifiers are in `cli.node_people`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from carina.app.found import NewNode, found_node
+from carina.app.node import join as join_hub
+from carina.app.node import serve
+from carina.app.rekey import replace_node_signing_key
+from carina.app.site import open_node
+from carina.cli.backup import HELP, PROMPT, save_backup
+from carina.cli.node_people import account, alias, token
+from carina.errors import BadInput, InvalidTable
+from carina.model.cohort import from_pairs
+from carina.model.ids import project_id
+from carina.model.instance import Reason, Source
+from carina.model.variables import RANGES
+from carina.node import clinical, datasets, quarantine
+from carina.node.ingest import receive
+from carina.node.site import Node
+from carina.node.status import status as status_of
+
+ACTOR = "operator"
+_folder = click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+
+
+@click.group()
+def node() -> None:
+    """Run a node: a site that holds images. FOLDER is always the node's own folder."""
+
+
+@node.command("init")
+@_folder
+@click.option("--title", prompt="Name of the site", help="What people call the node.")
+@click.option("--institution", prompt="Institution that holds the images", help="As the catalogue shows it.")
+@click.option("--country", prompt="Country (two letters, as in ES)", help="ISO 3166-1 code.")
+@click.option("--project", default="main", show_default=True, help="Short name of the first project.")
+@click.option("--project-title", default="Cancer imaging", show_default=True, help="What it is about.")
+@click.option("--issuer", default="", help="Of patient identifiers, where an image names none.")
+@click.option(
+    "--keys", type=click.Path(dir_okay=False, path_type=Path), help="Where the key file goes; outside FOLDER."
+)
+@click.option("--key-backup", prompt=PROMPT, help=HELP)
+@click.option("--inside-port", type=int, default=8721, show_default=True, help="Console, ingest, staff.")
+@click.option("--outside-port", type=int, default=8722, show_default=True, help="What others may reach.")
+@click.option("--dimse-port", type=int, default=11112, show_default=True, help="DICOM network.")
+@click.option("--ae-title", default="CARINA", show_default=True, help="The node's AE title.")
+@click.option("--aet", "aets", multiple=True, help="A calling AE title that is a source; repeatable.")
+@click.option("--source-folder", "folders", multiple=True, type=click.Path(path_type=Path), help="A folder likewise.")
+def init(
+    folder: Path, title: str, institution: str, country: str, project: str, project_title: str, issuer: str,
+    keys: Path | None, key_backup: str, inside_port: int, outside_port: int, dimse_port: int, ae_title: str,
+    aets: tuple[str, ...], folders: tuple[Path, ...],
+) -> None:  # fmt: skip
+    """Make a node in FOLDER: settings, keys, records."""
+    keys = keys or folder.resolve().parent / f"{folder.resolve().name}-keys" / "node.json"
+    sources = [("aet", aet) for aet in aets] + [("folder", str(path.resolve())) for path in folders]
+    new = NewNode(
+        title=title, institution=institution, country=country.upper(), project=project, project_title=project_title,
+        issuer=issuer, inside_port=inside_port, outside_port=outside_port, dimse_port=dimse_port, ae_title=ae_title,
+        sources=tuple(sources),
+    )  # fmt: skip
+    made = found_node(folder, keys, new)
+    save_backup(keys, key_backup, folder)
+    click.echo(f"The node {made} is ready in {folder}; its settings are in {folder / 'node.toml'}.")
+    click.echo(f"Next: carina node account add {folder} NAME, then carina node serve {folder}")
+
+
+@node.command("serve")
+@_folder
+def serve_(folder: Path) -> None:
+    """Run the node until Ctrl-C."""
+    serve(folder)
+
+
+@node.command()
+@_folder
+@click.argument("invitation", required=False)
+def join(folder: Path, invitation: str | None) -> None:
+    """Join the hub that INVITATION names; without it, it is read from standard input."""
+    text = invitation or sys.stdin.readline()
+    hub = join_hub(folder, text.strip())
+    click.echo(f"Joined {hub.title} ({hub.id}). A running node connects by itself.")
+
+
+@node.command()
+@_folder
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--source", "name", help="The folder source of node.toml they count as; else the one that holds them.")
+def ingest(folder: Path, paths: tuple[Path, ...], name: str | None) -> None:
+    """Take DICOM files and folders in. What is received is safe; the running node works on it."""
+    results: Counter[str] = Counter()
+    with open_node(folder) as opened:
+        for path in _files(paths):
+            source = Source("folder", name) if name else _source_of(opened, path)
+            receipt = receive(opened, path.read_bytes(), source)
+            results[receipt.state if receipt.reason is None else f"refused: {receipt.reason.sentence}"] += 1
+    for result, count in sorted(results.items()):
+        click.echo(f"{count:6} {result}")
+    if not results:
+        raise BadInput("There are no files there.")
+
+
+def _files(paths: tuple[Path, ...]) -> Iterator[Path]:
+    for path in paths:
+        if path.is_dir():
+            yield from (found for found in sorted(path.rglob("*")) if found.is_file())
+        else:
+            yield path
+
+
+def _source_of(opened: Node, path: Path) -> Source:
+    """The nearest configured folder that holds `path`; else its own folder, which no project has."""
+    known = {source.name for source in opened.project_of if source.kind == "folder"}
+    holder = next((str(parent) for parent in path.resolve().parents if str(parent) in known), None)
+    return Source("folder", holder or str(path.resolve().parent))
+
+
+@node.command()
+@_folder
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def status(folder: Path, as_json: bool) -> None:
+    """Show what the node holds and what waits."""
+    with open_node(folder) as opened:
+        found = status_of(opened)
+    if as_json:
+        click.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        return
+    archive, spool = found["archive"], found["spool"]
+    click.echo(f"{found['title']} ({found['id']})")
+    click.echo("Archive: " + ", ".join(f"{count} {name}" for name, count in archive.items()))
+    click.echo(f"Spool: {spool['waiting']} waiting")
+    for reason, count in found["quarantine"].items():
+        click.echo(f"Quarantine: {count} {reason}. {Reason(reason).sentence}")
+    for hub in found["hubs"]:
+        click.echo(f"Hub: {hub['title']} ({hub['state']}, last heard {hub['last_contact'] or 'never'})")
+    click.echo(f"Disk: {found['disk_free'] / 1e9:.1f} GB free")
+
+
+@node.group("quarantine")
+def quarantine_() -> None:
+    """What could not pass, and what becomes of it."""
+
+
+@quarantine_.command("list")
+@_folder
+@click.option("--reason", type=click.Choice([item.value for item in Reason]), help="Each entry of one reason.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def list_quarantine(folder: Path, reason: str | None, as_json: bool) -> None:
+    """Show the reasons with their counts, or the entries of one reason."""
+    with open_node(folder) as opened:
+        heaps = quarantine.heaps(opened)
+        entries = quarantine.entries(opened, Reason(reason), limit=1000) if reason else []
+    if as_json:
+        rows = (
+            [{"id": item.id, "reason": item.reason, "modality": item.modality, "received_at": item.received_at,
+              "source": str(item.source), "size": item.size} for item in entries]
+            if reason
+            else [{"reason": heap.reason, "count": heap.count, "sentence": heap.sentence} for heap in heaps]
+        )  # fmt: skip
+        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+    elif reason:
+        table = Table("Id", "Modality", "Source", "Received", "Bytes", box=None)
+        for item in entries:
+            table.add_row(item.id, item.modality or "–", str(item.source), item.received_at[:19], str(item.size))
+        Console().print(table)
+    else:
+        table = Table("Reason", "Count", "Meaning", box=None)
+        for heap in heaps:
+            table.add_row(heap.reason.value, str(heap.count), heap.sentence)
+        Console().print(table if heaps else "Nothing is in quarantine.")
+
+
+_ids = click.argument("ids", nargs=-1)
+_reason = click.option("--reason", type=click.Choice([item.value for item in Reason]), help="All of one reason.")
+
+
+@quarantine_.command()
+@_folder
+@_ids
+@_reason
+def retry(folder: Path, ids: tuple[str, ...], reason: str | None) -> None:
+    """Give entries back to the workers, say after a setting was corrected."""
+    _require_choice(ids, reason)
+    with open_node(folder) as opened:
+        count = quarantine.retry(opened, ACTOR, ids=ids, reason=Reason(reason) if reason else None)
+    click.echo(f"{count} will be tried again.")
+
+
+@quarantine_.command()
+@_folder
+@_ids
+@_reason
+@click.confirmation_option(prompt="Their bytes are destroyed for good. Go on?")
+def discard(folder: Path, ids: tuple[str, ...], reason: str | None) -> None:
+    """Destroy entries for good; the record that they came stays."""
+    _require_choice(ids, reason)
+    with open_node(folder) as opened:
+        count = quarantine.discard(opened, ACTOR, ids=ids, reason=Reason(reason) if reason else None)
+    click.echo(f"{count} discarded.")
+
+
+def _require_choice(ids: tuple[str, ...], reason: str | None) -> None:
+    if bool(ids) == bool(reason):
+        raise BadInput("Nothing was chosen, or two things.", "Name ids, or one --reason.")
+
+
+@node.group()
+def dataset() -> None:
+    """What the node describes to its hubs."""
+
+
+@dataset.command()
+@_folder
+@click.option("--project", required=True, help="Whose images.")
+@click.option("--title", required=True, help="As the catalogue shows it.")
+@click.option("--description", default="", help="A few sentences.")
+@click.option("--query", "terms", multiple=True, help="A term such as modality=CT; repeatable. None: the whole intake.")
+def create(folder: Path, project: str, title: str, description: str, terms: tuple[str, ...]) -> None:
+    """Make a draft."""
+    pairs = []
+    for term in terms:
+        name, equals, value = term.partition("=")
+        if not equals:
+            raise BadInput("A term has no value.", "Write it as modality=CT.")
+        pairs.append((name, value))
+    with open_node(folder) as opened:
+        made = datasets.create(
+            opened, ACTOR, project_id(project), title, description=description, query=from_pairs(pairs, RANGES)
+        )
+    click.echo(made.iri)
+
+
+@dataset.command("list")
+@_folder
+def list_datasets(folder: Path) -> None:
+    """List the datasets with their state."""
+    table = Table("IRI", "Project", "State", "Title", box=None)
+    with open_node(folder) as opened:
+        for made in datasets.listed(opened):
+            table.add_row(made.iri, made.project, made.state, made.title)
+    Console().print(table)
+
+
+@dataset.command()
+@_folder
+@click.argument("iri")
+def publish(folder: Path, iri: str) -> None:
+    """Describe the dataset to the node's hubs; small groups are hidden."""
+    with open_node(folder) as opened:
+        description = datasets.publish(opened, ACTOR, iri)
+    shown = f"fewer than {description.threshold}" if description.patients is None else description.patients
+    click.echo(f"Published: {shown} patients. The hubs are told at once if the node runs.")
+
+
+@dataset.command()
+@_folder
+@click.argument("iri")
+def withdraw(folder: Path, iri: str) -> None:
+    """Take the dataset out of catalogue and searches."""
+    with open_node(folder) as opened:
+        datasets.withdraw(opened, ACTOR, iri)
+    click.echo("Withdrawn.")
+
+
+@node.group("clinical")
+def clinical_() -> None:
+    """What is known of the persons besides their images."""
+
+
+@clinical_.command("import")
+@_folder
+@click.argument("table", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--project", required=True, help="Whose persons.")
+def import_clinical(folder: Path, table: Path, project: str) -> None:
+    """Take the CSV file TABLE in; its persons get the same pseudonyms as their images."""
+    try:
+        text = table.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise InvalidTable("The file is not UTF-8.", "Save it as CSV in UTF-8.") from None
+    with open_node(folder) as opened:
+        report = clinical.import_table(opened, project_id(project), text, ACTOR)
+    click.echo(f"{report.rows} rows of {report.persons} persons are kept.")
+    if report.without_images:
+        click.echo(f"{report.without_images} of these persons have no images here yet; their rows wait for them.")
+
+
+@node.group()
+def key() -> None:
+    """The key that signs messages."""
+
+
+@key.command("replace")
+@_folder
+def replace_key(folder: Path) -> None:
+    """Replace the signing key, under the old one's signature. Stop the node first."""
+    file = replace_node_signing_key(folder)
+    click.echo(f"The new key is in force. Make a new back-up of {file} now.")
+
+
+@node.command()
+@_folder
+def audit(folder: Path) -> None:
+    """Check the audit trail from its first row."""
+    with open_node(folder) as opened:
+        click.echo(f"The audit trail is whole: {opened.audit.verify()} rows.")
+
+
+node.add_command(account)
+node.add_command(token)
+node.add_command(alias)

@@ -1,0 +1,283 @@
+"""`carina demo`: found what is not there yet, start it, let images arrive, and stay until Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import queue
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+from multiprocessing.queues import Queue
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from carina.app.node import join
+from carina.app.processes import only_one
+from carina.demo import folder as memory
+from carina.demo import journey
+from carina.demo.folder import Place, State
+from carina.demo.founding import found_the_hub, found_the_node, plan
+from carina.demo.screen import Screen, welcome
+from carina.demo.sending import Report, send
+from carina.demo.supervisor import Service, Supervisor, answers
+from carina.demo.watching import NodeProgress, look, online
+from carina.errors import CarinaError, Unreachable
+
+ENOUGH = 10  # patients of each node that make the federation worth a look
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says."""
+
+    folder: Path
+    fresh: bool = False
+    data: Path | None = None
+    seed: int = 2026
+    once: bool = False
+    report: Path | None = None
+
+
+@dataclass
+class Times:
+    """Seconds since the start until each came true; None while it has not."""
+
+    begun: float = field(default_factory=time.monotonic)
+    hub: float | None = None
+    joined: float | None = None
+    searchable: float | None = None
+    ready: float | None = None
+
+    def now(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.begun
+
+
+def run(options: Options) -> None:
+    """The demonstration, from start to end. Whatever happens, no process is left behind."""
+    console = Console(highlight=False)
+    screen = Screen(console)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    with only_one(options.folder), _ended_by_signals():
+        if options.fresh:
+            memory.clear(options.folder)
+        demonstration = Demonstration(options, screen)
+        try:
+            demonstration.start()
+            demonstration.fill()
+            if options.once:
+                demonstration.finish()
+            else:
+                welcome(console, demonstration.state)
+                demonstration.stay()
+        except KeyboardInterrupt:
+            screen.close()
+            console.print("\n  Ending …")
+        finally:
+            screen.close()
+            demonstration.stop()
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM ends the demonstration as Ctrl-C does."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class Demonstration:
+    """One run: the processes, the state on the disk and the clock."""
+
+    def __init__(self, options: Options, screen: Screen) -> None:
+        self.options = options
+        self.screen = screen
+        self.times = Times()
+        self.supervisor = Supervisor(screen.say)
+        self.senders: list[BaseProcess] = []
+        context = multiprocessing.get_context("spawn")
+        self._context = context
+        self._reports: Queue[Report] = context.Queue()
+        self.progress: dict[str, NodeProgress] = {}
+        self.state: State = None  # type: ignore[assignment]  # set by `start`
+
+    def start(self) -> None:
+        """Found or load everything and start every service; returns when the nodes answer."""
+        loaded = memory.load(self.options.folder)
+        if loaded is None or not loaded.founded:
+            memory.clear(self.options.folder)  # what a start that was cut off has left
+            self._found()
+        else:
+            self._resume(loaded)
+        self.progress = {
+            place.key: NodeProgress(key=place.key, title=place.title, door=place.door) for place in self.state.nodes
+        }
+        services = []
+        for place in self.state.nodes:
+            services.append(self._service(place.title, "node", place, f"{place.url}/health/ready"))
+            self.supervisor.start(services[-1])
+        for service in services:
+            self.supervisor.wait_ready(service, within=60)
+
+    def _found(self) -> None:
+        self.screen.say("Founding a hub and three nodes …")
+        options = self.options
+        self.state = plan(options.folder, options.seed, str(options.data.resolve()) if options.data else "")
+        memory.save(options.folder, self.state)
+        invitations = found_the_hub(options.folder, self.state)
+        self._start_hub()
+        for place in self.state.nodes:
+            found_the_node(options.folder, self.state, place)
+        self._wait_for_hub()
+        for place, invitation in zip(self.state.nodes, invitations, strict=True):
+            join(Path(place.folder), invitation)
+        self.state.founded = True
+        memory.save(options.folder, self.state)
+
+    def _resume(self, loaded: State) -> None:
+        self.state = loaded
+        wanted = str(self.options.data.resolve()) if self.options.data else ""
+        if wanted and wanted != loaded.data:
+            raise CarinaError("This demonstration holds other images.", "Add --fresh to begin anew with yours.")
+        self.screen.say("Going on where the last start ended …")
+        self._start_hub()
+        self._wait_for_hub()
+
+    def _start_hub(self) -> None:
+        hub = self.state.hub
+        self._hub = self._service("The hub", "hub", hub, f"{hub.url}/health/ready")
+        self.supervisor.start(self._hub)
+
+        def clock() -> None:
+            while self.times.hub is None:
+                if answers(f"{hub.url}/"):
+                    self.times.hub = self.times.now()
+                    self.screen.say(f"The hub answers at {hub.url} ({self.times.hub:.1f} s)")
+                time.sleep(0.1)
+
+        threading.Thread(target=clock, daemon=True).start()
+
+    def _wait_for_hub(self) -> None:
+        self.supervisor.wait_ready(self._hub, within=60)
+
+    def _service(self, name: str, kind: str, place: Place, ready: str) -> Service:
+        log = self.options.folder / "logs" / f"{place.key}.log"
+        return Service(name, (kind, "serve", place.folder), ready, log)
+
+    def fill(self) -> None:
+        """Let images arrive and show it, until every node has everything."""
+        state = self.state
+        places = list(enumerate(state.nodes))
+        for number, place in places:
+            if place.key not in state.sent:
+                arguments = (place, (number, len(places)), state.seed, state.data, self._reports)
+                sender = self._context.Process(target=send, args=arguments, daemon=True)
+                sender.start()
+                self.senders.append(sender)
+        while not self._all_done():
+            self._hear()
+            hears = online(state.hub)
+            for place in state.nodes:
+                self.progress[place.key] = look(place, self.progress[place.key], hears)
+            self._note_times()
+            self.screen.show(self.progress.values(), self.times.now())
+            time.sleep(0.5)
+        self.screen.show(self.progress.values(), self.times.now())
+        self.screen.close()
+        self.times.ready = self.times.now()
+        state.ready = True
+        memory.save(self.options.folder, state)
+        self.screen.say(f"Everything has arrived ({self.times.ready:.0f} s)")
+
+    def _hear(self) -> None:
+        """Take in what the senders have said."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                report = self._reports.get_nowait()
+                if report.what == "failed":
+                    raise Unreachable(f"Sending to {report.node} failed: {report.why}")
+                if report.what == "expected":
+                    self.progress[report.node].expected = report.count
+                elif report.what == "done":
+                    self.state.sent.append(report.node)
+                    memory.save(self.options.folder, self.state)
+        for sender in self.senders:
+            if sender.exitcode not in (None, 0):
+                raise Unreachable("A sender of the demonstration ended unexpectedly.", "Start it again; it goes on.")
+
+    def _all_done(self) -> bool:
+        sent = len(self.state.sent) == len(self.state.nodes)
+        rows = self.progress.values()
+        return sent and all(row.online and not row.waiting and row.received for row in rows)
+
+    def _note_times(self) -> None:
+        rows = list(self.progress.values())
+        if self.times.joined is None and all(row.online for row in rows):
+            self.times.joined = self.times.now()
+            self.screen.say(f"Three nodes have joined ({self.times.joined:.1f} s)")
+        if self.times.searchable is None and all((row.patients or 0) >= ENOUGH for row in rows):
+            self.times.searchable = self.times.now()
+            self.screen.say(f"Ten patients of each node can be found ({self.times.searchable:.1f} s)")
+
+    def finish(self) -> None:
+        """Go the journey, print and write what it found."""
+        searches = journey.go(self.state, figures_expected=not self.state.data)
+        for item in searches:
+            parts = ", ".join(f"{title}: {'fewer than 10' if n is None else n}" for title, n in item.nodes.items())
+            self.screen.say(f"{item.name}: {item.patients} patients, {item.studies} studies ({parts})")
+        if self.options.report is not None:
+            self.options.report.write_text(json.dumps(self._report(searches), indent=1, ensure_ascii=False) + "\n")
+        self.screen.say(f"The journey succeeded ({self.times.now():.0f} s)")
+
+    def _report(self, searches: list[journey.Search]) -> dict[str, object]:
+        def rounded(value: float | None) -> float | None:
+            return None if value is None else round(value, 1)
+
+        return {
+            "seconds": {
+                "hub_answers": rounded(self.times.hub),
+                "nodes_joined": rounded(self.times.joined),
+                "ten_patients_each": rounded(self.times.searchable),
+                "ready": rounded(self.times.ready),
+            },
+            "nodes": {
+                row.key: {
+                    "title": row.title,
+                    "door": row.door,
+                    "received": row.received,
+                    "stored": row.archived,
+                    "unchanged": row.unchanged,
+                    "quarantined": row.reasons,
+                }
+                for row in self.progress.values()
+            },
+            "searches": [
+                {"name": item.name, "patients": item.patients, "studies": item.studies, "nodes": item.nodes}
+                for item in searches
+            ],
+        }
+
+    def stay(self) -> None:
+        """Until Ctrl-C."""
+        while True:
+            time.sleep(3600)
+
+    def stop(self) -> None:
+        """End senders and services."""
+        for sender in self.senders:
+            if sender.is_alive():
+                sender.terminate()
+        self.supervisor.stop()

@@ -1,0 +1,33 @@
+"""How often one caller may ask, counted in memory."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+
+from carina.errors import TooMany
+
+CALLERS = 10_000  # remembered at most; those longest silent are forgotten first
+
+
+@dataclass
+class RateLimit:
+    """At most `times` within any `seconds`, for each caller."""
+
+    times: int
+    seconds: float
+    _spent: OrderedDict[str, deque[float]] = field(default_factory=OrderedDict, repr=False)
+
+    def spend(self, caller: str, at: float | None = None) -> None:
+        """Count one request, at `at` seconds of the monotonic clock (now). Raises `TooMany` when there were enough."""
+        at = time.monotonic() if at is None else at
+        spent = self._spent.setdefault(caller, deque())
+        self._spent.move_to_end(caller)
+        while spent and spent[0] <= at - self.seconds:
+            spent.popleft()
+        if len(spent) >= self.times:
+            raise TooMany("There have been too many requests from this address.")
+        spent.append(at)
+        while len(self._spent) > CALLERS:
+            self._spent.popitem(last=False)

@@ -1,0 +1,98 @@
+"""QIDO-RS: search for studies, series and instances, PS3.18 section 10.6."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any as Json
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from carina.dicom.levels import BELONGS, LEVELS, RETURNED, Level
+from carina.dicom.query import MAX_RESULTS, Match, Query, parse_query
+from carina.errors import BadInput
+from carina.interfaces.api.problems import problem
+from carina.interfaces.dicomweb.media import DICOM_JSON, accepted, fits
+from carina.model.ids import uid
+from carina.node.retrieve import find
+from carina.node.site import Node
+from carina.storage.search import Found
+
+_STUDY_UID, _SERIES_UID, _INSTANCE_UID, _RETRIEVE_URL = "0020000D", "0020000E", "00080018", "00081190"
+_PATH_TAGS = {"study": _STUDY_UID, "series": _SERIES_UID}
+
+
+async def search(node: Node, request: Request, level: Level) -> Response:
+    """What the address asks for, as DICOM JSON; 204 when there is nothing."""
+    if not accepts_json(request):
+        return not_json()
+    pairs = [(name, value) for name, value in request.query_params.multi_items() if name != "accept"]
+    query = parse_query(pairs, level)
+    path = [Match(_PATH_TAGS[name], "UI", "one-of", (uid(value),)) for name, value in request.path_params.items()]
+    query = replace(query, matches=(*path, *query.matches))
+    found = await run_in_threadpool(partial(find, node, query))
+    headers = {"Warning": warning} if (warning := _warning(query, len(found))) else {}
+    if not found:
+        return Response(status_code=204, headers=headers)
+    wanted = _wanted(query, set(request.path_params))
+    root = root_of(request)
+    return JSONResponse([_row(item, query, wanted, root) for item in found], 200, headers, DICOM_JSON)
+
+
+def accepts_json(request: Request) -> bool:
+    """Whether the client takes DICOM JSON."""
+    return any(fits(media.inner, DICOM_JSON) or media.inner == "application/json" for media in accepted(request))
+
+
+def not_json() -> Response:
+    """The answer to a client that takes none."""
+    return problem(BadInput("The answer comes as application/dicom+json only.", "Accept that."), 406)
+
+
+def root_of(request: Request) -> str:
+    """The address of the DICOMweb service, without a slash at the end."""
+    base: str = getattr(request.state, "address", "") or f"{request.url.scheme}://{request.url.netloc}"
+    path: str = request.scope.get("root_path", "")
+    return base.rstrip("/") + path.rstrip("/")
+
+
+def _wanted(query: Query, given: set[str]) -> set[str]:
+    """Tags of the answer: the level's own and those of the levels above that the address does not name."""
+    place = LEVELS.index(query.level)
+    tags = {_STUDY_UID, *({_SERIES_UID} if place >= 1 else ()), *query.include}
+    for level in LEVELS[: place + 1]:
+        if level == query.level or level not in given:
+            tags |= set(BELONGS[level] if query.include_all else RETURNED[level])
+    return tags
+
+
+def _row(found: Found, query: Query, wanted: set[str], root: str) -> dict[str, Json]:
+    everything = query.include_all and query.level == "instance"
+    row = {
+        tag: element
+        for tag, element in found.header.items()
+        if (everything or tag in wanted) and "BulkDataURI" not in element
+    }
+    row[_RETRIEVE_URL] = {"vr": "UR", "Value": [address(root, found.study_uid, found.series_uid, found.uid)]}
+    return dict(sorted(row.items()))
+
+
+def address(root: str, study: str, series: str | None = None, instance: str | None = None) -> str:
+    """Where something can be retrieved."""
+    parts = (("studies", study), ("series", series), ("instances", instance))
+    return root + "".join(f"/{name}/{value}" for name, value in parts if value)
+
+
+def _warning(query: Query, count: int) -> str:
+    """RFC 7234 section 5.5, as PS3.18 section 8.3.4 has it; names of parameters only, which hold no value."""
+    told = []
+    unknown = [name for name in query.unsupported if name != "fuzzymatching"]
+    if len(unknown) < len(query.unsupported):
+        told.append("The fuzzymatching parameter is not supported. Only literal matching has been performed.")
+    if unknown:
+        told.append(f"These parameters are not supported and were not applied: {', '.join(unknown)}.")
+    if count >= MAX_RESULTS:
+        told.append("There may be more results; ask for them with offset.")
+    return ", ".join(f'299 carina "{text}"' for text in told)

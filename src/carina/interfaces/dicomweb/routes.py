@@ -1,0 +1,95 @@
+"""The DICOMweb service of a node, for its own staff and senders, DICOM PS3.18. Mounted at `/dicom-web`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Set
+from typing import TypeAlias
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from carina.dicom.levels import Level
+from carina.interfaces.dicomweb import qido, stow, wado
+from carina.interfaces.dicomweb.rendered import rendered
+from carina.model.ids import uid
+from carina.model.principal import Principal, Role
+from carina.node.site import Node
+
+Identify: TypeAlias = Callable[[Request, Set[Role]], Awaitable[Principal]]
+"""Who asks, if they have one of the roles; raises `NotAllowed`."""
+
+READERS: frozenset[Role] = frozenset({"data-manager"})
+SENDERS: frozenset[Role] = frozenset({"sender"})
+
+_STUDY = "/studies/{study}"
+_SERIES = _STUDY + "/series/{series}"
+_INSTANCE = _SERIES + "/instances/{instance}"
+
+
+def dicomweb_routes(node: Node, identify: Identify, url: str = "") -> list[Route]:
+    """STOW-RS for senders; QIDO-RS and WADO-RS for data managers. Errors are raised, for the application to answer.
+
+    url   the listener's address for clients, as in answers; without it, what each request calls it. Some clients
+          (dicomweb-client 0.61) leave the port out of that
+    """
+
+    async def store(request: Request) -> Response:
+        sender = await identify(request, SENDERS)
+        study = request.path_params.get("study")
+        source = stow.source_of(sender)
+        return _private(await stow.store(node, request, source, None if study is None else uid(study)))
+
+    return [
+        Route("/studies", store, methods=["POST"]),
+        Route(_STUDY, store, methods=["POST"]),
+        *_search_routes(node, identify, url),
+        *_retrieve_routes(node, identify, url),
+    ]
+
+
+def _search_routes(node: Node, identify: Identify, url: str) -> list[Route]:
+    def route(path: str, level: Level) -> Route:
+        async def search(request: Request) -> Response:
+            await identify(request, READERS)
+            request.state.address = url
+            return _private(await qido.search(node, request, level))
+
+        return Route(path, search, methods=["GET"])
+
+    return [
+        route("/studies", "study"),
+        route("/series", "series"),
+        route("/instances", "instance"),
+        route(f"{_STUDY}/series", "series"),
+        route(f"{_STUDY}/instances", "instance"),
+        route(f"{_SERIES}/instances", "instance"),
+    ]
+
+
+def _retrieve_routes(node: Node, identify: Identify, url: str) -> list[Route]:
+    def route(path: str, answer: Callable[[Node, Request, Principal], Awaitable[Response]]) -> Route:
+        async def retrieve(request: Request) -> Response:
+            reader = await identify(request, READERS)
+            request.state.address = url
+            return _private(await answer(node, request, reader))
+
+        return Route(path, retrieve, methods=["GET"])
+
+    async def metadata(node: Node, request: Request, _who: Principal) -> Response:
+        return await wado.metadata(node, request)
+
+    return [
+        *(route(path, wado.retrieve) for path in (_STUDY, _SERIES, _INSTANCE)),
+        *(route(f"{path}/metadata", metadata) for path in (_STUDY, _SERIES, _INSTANCE)),
+        route(f"{_INSTANCE}/frames/{{frames}}", wado.frames),
+        route(f"{_INSTANCE}/rendered", rendered),
+        route(f"{_INSTANCE}/frames/{{frames}}/rendered", rendered),
+        route(f"{_INSTANCE}/bulkdata/{{path:path}}", wado.bulk_data),
+    ]
+
+
+def _private(response: Response) -> Response:
+    """Nothing between the node and its staff may keep the answer."""
+    response.headers["Cache-Control"] = "no-store"
+    return response

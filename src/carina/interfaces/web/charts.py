@@ -1,0 +1,92 @@
+"""Simple charts, made here as SVG: bars whose numbers stand beside them as text, and the picture of the federation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from carina.interfaces.web.words import GROUP_ORDER, at_least, value_label, variable_label
+from carina.model.dataset import Group
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One group: `share` is its bar's length in percent of the longest; None when the number is hidden."""
+
+    label: str
+    text: str
+    share: float | None
+
+
+@dataclass(frozen=True)
+class Chart:
+    """The groups of one variable, as a table with bars."""
+
+    variable: str
+    label: str
+    bars: tuple[Bar, ...]
+
+
+@dataclass(frozen=True)
+class Star:
+    """A node's place in the picture."""
+
+    x: float
+    y: float
+    label: str
+    online: bool
+
+
+def charts(groups: dict[str, tuple[Group, ...]], threshold: int) -> list[Chart]:
+    """A chart per variable that has groups, in the order people expect."""
+    names = [name for name in GROUP_ORDER if groups.get(name)]
+    names += [name for name in sorted(groups) if name not in GROUP_ORDER and groups[name]]
+    return [Chart(name, variable_label(name), bars(name, groups[name], threshold)) for name in names]
+
+
+def bars(variable: str, groups: Sequence[Group], threshold: int) -> tuple[Bar, ...]:
+    """The largest group first, hidden ones last; ages in their own order."""
+    ordered = sorted(groups, key=lambda group: _order(variable, group))
+    longest = max((group.patients or 0 for group in groups), default=0)
+    return tuple(
+        Bar(
+            value_label(variable, group.value),
+            at_least(group.patients, threshold),
+            None if group.patients is None else round(100 * group.patients / longest, 1) if longest else 0.0,
+        )
+        for group in ordered
+    )
+
+
+def _order(variable: str, group: Group) -> tuple[int, str]:
+    if variable == "age":
+        first = group.value.split("-")[0].rstrip("+")
+        return (int(first) if first.isdecimal() else 1000, group.value)
+    return (-(group.patients if group.patients is not None else -1), group.value)
+
+
+def share(part: int, whole: int) -> float:
+    """Percent, for a thin bar of progress; 0 of 0 is 0."""
+    return round(100 * part / whole, 1) if whole else 0.0
+
+
+@dataclass(frozen=True)
+class Sky:
+    """The picture of the federation: the hub at 0, 0, nodes around it; `view` is the SVG's viewBox."""
+
+    stars: tuple[Star, ...]
+    view: str
+
+
+def sky(nodes: Sequence[tuple[str, bool]]) -> Sky:
+    """Nodes (label, online) around the hub, the first one at the upper left."""
+    angles = [math.radians(-150 + 360 * index / max(len(nodes), 1)) for index in range(len(nodes))]
+    stars = tuple(
+        Star(round(130 * math.cos(angle), 1), round(105 * math.sin(angle), 1), label, online)
+        for angle, (label, online) in zip(angles, nodes, strict=True)
+    )
+    top = min((star.y for star in stars), default=0) - 20
+    bottom = max((star.y for star in stars), default=0) + 38
+    top, bottom = min(top, -40), max(bottom, 40)
+    return Sky(stars, f"-180 {top:g} 360 {bottom - top:g}")

@@ -1,0 +1,158 @@
+"""The hub's pages: home with live figures, the catalogue, the explorer, the nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+
+from carina.hub.catalogue import Entry, get_dataset, list_datasets
+from carina.hub.centre import Hub
+from carina.hub.figures import figures
+from carina.hub.nodes import list_nodes
+from carina.interfaces.api.hub import Search
+from carina.interfaces.api.identity import Identity
+from carina.interfaces.web import charts
+from carina.interfaces.web.explorer import EXAMPLES, NodeCard, explorer_routes
+from carina.interfaces.web.pages import Link, Pages, static_files
+from carina.interfaces.web.signin import sign_in_routes
+from carina.interfaces.web.snippets import dataset_snippets
+from carina.interfaces.web.words import country
+from carina.model.clock import now
+from carina.model.variables import BY_NAME
+
+FACETS = (BY_NAME["modality"], BY_NAME["body_part"])
+MENU = (Link("/", "Home"), Link("/datasets", "Datasets"), Link("/explorer", "Explorer"), Link("/nodes", "Nodes"))
+
+
+def hub_frame(hub: Hub, identity: Identity) -> Pages:
+    """What all of the hub's pages share; `.error` makes the pages of errors."""
+    return Pages("hub", hub.id, hub.title, identity, MENU)
+
+
+def hub_pages(hub: Hub, identity: Identity, search: Search) -> list[Route | Mount]:
+    """All routes. `search` asks the nodes and gives each answer as it arrives.
+
+    Raises `BadSettings` when the files that pages load are not in place.
+    """
+    pages = hub_frame(hub, identity)
+
+    def nodes() -> list[NodeCard]:
+        return node_cards(hub)
+
+    return [
+        static_files(),
+        *_home_routes(hub, pages),
+        *_catalogue_routes(hub, pages),
+        *explorer_routes(hub, pages, nodes, search),
+        *sign_in_routes(pages),
+    ]
+
+
+def _home_routes(hub: Hub, pages: Pages) -> list[Route]:
+    def present() -> dict[str, Any]:
+        cards = node_cards(hub)
+        sky = charts.sky([(country(card.country), card.online) for card in cards])
+        return {"figures": figures(hub), "nodes": cards, "sky": sky}
+
+    async def home(request: Request) -> Response:
+        context = await run_in_threadpool(present)
+        return await pages.render(request, "hub/home.html", **context, examples=EXAMPLES)
+
+    async def live(request: Request) -> Response:
+        return await pages.render(request, "hub/live.html", **await run_in_threadpool(present))
+
+    async def nodes(request: Request) -> Response:
+        return await pages.render(request, "hub/nodes.html", nodes=await run_in_threadpool(node_cards, hub))
+
+    return [Route("/", home), Route("/live", live), Route("/nodes", nodes)]
+
+
+def _catalogue_routes(hub: Hub, pages: Pages) -> list[Route]:
+    async def datasets(request: Request) -> Response:
+        entries = await run_in_threadpool(list_datasets, hub)
+        names = ("text", "node", *(variable.name for variable in FACETS))
+        wanted = {name: request.query_params.get(name, "").strip()[:200] for name in names}
+        shown = [entry for entry in entries if matches(entry, wanted)]
+        titles: dict[str, str] = {entry.dataset.node: entry.node_title for entry in entries}
+        return await pages.render(
+            request,
+            "hub/datasets.html",
+            datasets=[summary(entry) for entry in shown],
+            chosen=wanted,
+            facets=FACETS,
+            narrowed=any(wanted.values()),
+            node_title=titles.get(wanted["node"], wanted["node"]),
+        )
+
+    async def dataset(request: Request) -> Response:
+        entry = await run_in_threadpool(get_dataset, hub, request.path_params["iri"])
+        found = entry.dataset
+        return await pages.render(
+            request,
+            "hub/dataset.html",
+            dataset=found,
+            node_title=entry.node_title,
+            charts_shown=charts.charts(found.groups, found.threshold),
+            snippets=dataset_snippets(hub.url, found.iri),
+        )
+
+    return [Route("/datasets", datasets), Route("/datasets/{iri}", dataset)]
+
+
+def node_cards(hub: Hub) -> list[NodeCard]:
+    """The joined nodes with the datasets each has in the catalogue."""
+    at = now()
+    iris: dict[str, list[str]] = {}
+    for entry in list_datasets(hub):
+        iris.setdefault(entry.dataset.node, []).append(entry.dataset.iri)
+    return [
+        NodeCard(
+            id=node.id,
+            title=node.title,
+            institution=node.institution,
+            country=node.country,
+            online=node.online(at),
+            last_seen=node.last_seen,
+            joined_at=node.joined_at,
+            datasets=tuple(iris.get(node.id, ())),
+        )
+        for node in list_nodes(hub)
+    ]
+
+
+def matches(entry: Entry, wanted: dict[str, str]) -> bool:
+    """Whether a dataset has every word, the node, and a group of each value asked for. Case does not matter."""
+    dataset = entry.dataset
+    text = " ".join(
+        (dataset.title, dataset.description, dataset.institution, entry.node_title, country(dataset.country))
+    )
+    has_words = all(word in text.casefold() for word in wanted["text"].casefold().split())
+    has_node = wanted["node"] in ("", dataset.node)
+    return has_words and has_node and all(_has(entry, variable.name, wanted[variable.name]) for variable in FACETS)
+
+
+def _has(entry: Entry, variable: str, value: str) -> bool:
+    return not value or any(group.value == value for group in entry.dataset.groups.get(variable, ()))
+
+
+def summary(entry: Entry) -> dict[str, Any]:
+    """A dataset's card in the list."""
+    dataset = entry.dataset
+    modalities: Sequence[str] = [group.value for group in dataset.groups.get("modality", ())]
+    return {
+        "path": f"/datasets/{dataset.iri}",
+        "title": dataset.title,
+        "institution": dataset.institution,
+        "country": dataset.country,
+        "description": dataset.description,
+        "modalities": modalities,
+        "patients": dataset.patients,
+        "studies": dataset.studies,
+        "instances": dataset.instances,
+        "threshold": dataset.threshold,
+    }

@@ -1,0 +1,135 @@
+"""What all pages share: the templates, the frame around them, errors in words, and the files they load."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote, urlsplit
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from carina.errors import CarinaError, NotSignedIn
+from carina.interfaces.api.identity import STAFF, Identity
+from carina.interfaces.api.security import csrf_token
+from carina.interfaces.web import charts, words
+from carina.interfaces.web.assets import STATIC, require_assets
+
+# htmx as we want it: no eval, no styles of its own, pages never kept in the browser's storage, our origin only.
+HTMX = {
+    "allowEval": False,
+    "includeIndicatorStyles": False,
+    "historyCacheSize": 0,
+    "refreshOnHistoryMiss": True,
+    "selfRequestsOnly": True,
+    "scrollBehavior": "auto",
+    "responseHandling": [{"code": "204", "swap": False}, {"code": "...", "swap": True}],
+}
+
+
+@dataclass(frozen=True)
+class Link:
+    """An entry of the menu. `staff`: shown to a hub's or node's staff only."""
+
+    path: str
+    text: str
+    staff: bool = False
+
+
+@dataclass(frozen=True)
+class Pages:
+    """One service's pages."""
+
+    kind: Literal["hub", "node"]
+    id: str
+    title: str
+    identity: Identity
+    menu: tuple[Link, ...]
+    home: str = "/"
+    version: str = field(default_factory=lambda: version("carina"))
+
+    async def render(self, request: Request, template: str, status: int = 200, **context: Any) -> HTMLResponse:
+        """The page (or part of one) with the frame's own values: who is signed in, the forms' token."""
+        who = await self.identity.who(request)
+        token = await csrf_token(request, self.identity)
+        return HTMLResponse(self.text(request, template, who=who, csrf=token, **context), status)
+
+    def text(self, request: Request, template: str, **context: Any) -> str:
+        """A template filled in."""
+        frame = {"page": self, "path": request.url.path, "htmx": json.dumps(HTMX), "who": None, "csrf": "", **context}
+        return _templates().get_template(template).render(frame)
+
+    def shown_menu(self, who: Any) -> Sequence[Link]:
+        """The menu's entries for this person."""
+        staff = who is not None and bool(who.roles & STAFF)
+        return [link for link in self.menu if staff or not link.staff]
+
+    def error(self, request: Request, status: int, error: CarinaError) -> Response:
+        """The page that says what went wrong; whoever is not signed in is sent to do that and comes back."""
+        if isinstance(error, NotSignedIn):
+            return to_sign_in(request)
+        session = getattr(request.state, "session", None)
+        context = {
+            "who": session.principal if session else None,
+            "csrf": session.csrf if session else "",
+            "error": error,
+            "status": status,
+        }
+        template = "problem.html" if "hx-request" in request.headers else "error.html"
+        return HTMLResponse(self.text(request, template, **context), status)
+
+
+def to_sign_in(request: Request) -> Response:
+    """Send a person to sign in, and to come back here afterwards; htmx follows by loading the whole page."""
+    here = urlsplit(request.headers.get("hx-current-url", "")) if "hx-request" in request.headers else request.url
+    back = here.path + (f"?{here.query}" if here.query else "")
+    target = f"/sign-in?next={quote(local_path(back), safe='')}" if request.method == "GET" else "/sign-in"
+    if "hx-request" in request.headers:
+        return Response(status_code=200, headers={"HX-Redirect": target})
+    return RedirectResponse(target, 303)
+
+
+def local_path(text: str) -> str:
+    """`text` if it is a path of this service, else `/`: nobody is sent elsewhere after signing in."""
+    plain = text.startswith("/") and not text.startswith("//") and "\\" not in text and text.isprintable()
+    return text if plain else "/"
+
+
+@cache
+def _templates() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    names = "country number at_least plural size instant ago reason_label short moment_of"
+    environment.filters.update({name: getattr(words, name) for name in names.split()})
+    environment.globals.update(words=words, charts=charts)
+    return environment
+
+
+class Files(StaticFiles):
+    """Static files that a browser keeps and asks about again, so that an upgrade is seen at once."""
+
+    def file_response(self, full_path: Any, stat_result: Any, scope: Scope, status_code: int = 200) -> Response:
+        """The file, or 304 when the browser has it."""
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+def static_files() -> Mount:
+    """`/static`. Raises `BadSettings` if a file that the pages load is missing or changed."""
+    require_assets()
+    return Mount("/static", Files(directory=STATIC), name="static")

@@ -1,0 +1,148 @@
+"""The words of the pages: labels of values, names of countries, states, numbers and times."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+from carina.model.clock import now, parse_stamp
+from carina.model.cohort import All, Between, OneOf, Query
+from carina.model.search import NodeAnswer
+from carina.model.variables import BY_NAME
+
+# ISO 3166-1 alpha-2, English short names as people say them; others are shown by their two letters.
+_COUNTRIES = (
+    "AR Argentina|AT Austria|AU Australia|BE Belgium|BG Bulgaria|BR Brazil|CA Canada|CH Switzerland|CL Chile|CN China|"
+    "CY Cyprus|CZ Czechia|DE Germany|DK Denmark|EE Estonia|EG Egypt|ES Spain|FI Finland|FR France|GB United Kingdom|"
+    "GR Greece|HR Croatia|HU Hungary|IE Ireland|IL Israel|IN India|IS Iceland|IT Italy|JP Japan|KE Kenya|"
+    "KR South Korea|LT Lithuania|LU Luxembourg|LV Latvia|MT Malta|MX Mexico|NL Netherlands|NO Norway|NZ New Zealand|"
+    "PL Poland|PT Portugal|RO Romania|RS Serbia|SE Sweden|SG Singapore|SI Slovenia|SK Slovakia|TR Türkiye|"
+    "UA Ukraine|US United States|ZA South Africa"
+)
+COUNTRIES = dict(entry.split(" ", 1) for entry in _COUNTRIES.split("|"))
+
+# (word, colour of the tag) of what a search can bring.
+ANSWER_STATES = {
+    "counted": ("Answered", "good"),
+    "below-threshold": ("Below the threshold", "info"),
+    "unknown-terms": ("Does not know all terms", "warn"),
+    "refused": ("Refused", "bad"),
+    "silent": ("Silent", "warn"),
+}
+SOURCE_KINDS = {"aet": "AE title", "token": "Token", "folder": "Folder"}
+DATASET_STATES = {"draft": ("Draft", ""), "published": ("Published", "good"), "withdrawn": ("Withdrawn", "warn")}
+GROUP_ORDER = ("sex", "age", "modality", "body_part", "manufacturer", "diagnosis")
+
+
+def country(code: str) -> str:
+    """`Spain` for `ES`."""
+    return COUNTRIES.get(code, code)
+
+
+def variable_label(name: str) -> str:
+    """What people call a variable; its own name if it is none of ours."""
+    return BY_NAME[name].label if name in BY_NAME else name
+
+
+def value_label(variable: str, value: str) -> str:
+    """What people call a value of a variable: `Bronchus and lung (C34)`. The value itself if it has no label."""
+    values = dict(BY_NAME[variable].values) if variable in BY_NAME else {}
+    label = values.get(value)
+    if label is None:
+        return {"": "Not stated"}.get(value, value.replace("-", "–") if variable == "age" else value)
+    return f"{label} ({value})" if variable in ("diagnosis", "modality") else label
+
+
+def number(value: int) -> str:
+    """Thousands apart: 12 345, with a narrow space that does not break."""
+    return f"{value:,}".replace(",", "\u202f")
+
+
+def at_least(value: int | None, threshold: int) -> str:
+    """The number, or `fewer than 10` where it is hidden."""
+    return f"fewer than {threshold}" if value is None else number(value)
+
+
+def plural(value: int, one: str, many: str = "") -> str:
+    """`1 node`, `3 nodes`."""
+    return f"{number(value)} {one if value == 1 else many or one + 's'}"
+
+
+def size(value: int) -> str:
+    """Bytes as people read them, in powers of 1,000."""
+    amount = float(value)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" or amount >= 100 else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+def reason_label(reason: str) -> str:
+    """A reason for quarantine as a heading: `Not DICOM`."""
+    return reason.replace("-", " ").capitalize().replace("dicom", "DICOM")
+
+
+def short(value: object) -> str:
+    """A detail of the audit trail: digests by their first twelve characters."""
+    text = str(value)
+    return f"{text[:12]}…" if re.fullmatch(r"[0-9a-f]{40,}", text) else text
+
+
+def moment_of(stamp: str) -> str:
+    """To the second, for records: `2026-01-02 03:04:05`."""
+    return f"{parse_stamp(stamp):%Y-%m-%d %H:%M:%S}"
+
+
+def instant(stamp: str) -> str:
+    """`2 January 2026, 03:04 UTC`."""
+    moment = parse_stamp(stamp)
+    return f"{moment.day} {moment:%B %Y, %H:%M} UTC"
+
+
+def ago(stamp: str) -> str:
+    """How long since: `just now`, `12 minutes ago`, `3 days ago`."""
+    passed = now() - parse_stamp(stamp)
+    for unit, length in (("day", timedelta(days=1)), ("hour", timedelta(hours=1)), ("minute", timedelta(minutes=1))):
+        if passed >= length:
+            return f"{plural(passed // length, unit)} ago"
+    return "just now"
+
+
+def terms_of(query: Query) -> list[str]:
+    """Each term of an address's query in words, for the line above the results."""
+    parts = query.parts if isinstance(query, All) else (query,)
+    return [_term(part) for part in parts]
+
+
+def _term(part: Query) -> str:
+    match part:
+        case OneOf(name, values):
+            return f"{variable_label(name)}: {' or '.join(value_label(name, value) for value in values)}"
+        case Between(name, low, high):
+            return f"{variable_label(name)}: {_range(low, high, _unit(name))}"
+        case _:
+            return "Combined terms"
+
+
+def _range(low: int | None, high: int | None, unit: str) -> str:
+    if low is None:
+        return "any" if high is None else f"up to {high}{unit}"
+    if high is None:
+        return f"{low}{unit} and over"
+    return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
+
+
+def _unit(name: str) -> str:
+    return f" {BY_NAME[name].unit}" if name in BY_NAME and BY_NAME[name].unit else ""
+
+
+def answer_note(answer: NodeAnswer) -> str:
+    """What a row says beside its state: which terms are unknown, why it refused."""
+    if answer.state == "unknown-terms":
+        return f"Not known there: {', '.join(answer.unknown)}. Nothing was counted."
+    if answer.state == "below-threshold" and answer.counts is not None:
+        return f"Fewer than {answer.counts.threshold} patients match, or none."
+    if answer.state == "silent":
+        return "No answer in time."
+    return answer.reason.replace("-", " ").capitalize() if answer.state == "refused" and answer.reason else ""

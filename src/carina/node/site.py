@@ -1,0 +1,56 @@
+"""A node: what its services share. Built in `app`, closed with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from carina.deid.profile import Profile
+from carina.federation.signing import SigningKey
+from carina.model.ids import NodeId, ProjectId
+from carina.model.instance import Source
+from carina.model.keys import KeyRing
+from carina.storage.audit import AuditTrail
+from carina.storage.instances import InstanceStore
+from carina.storage.sealed import SealedFolder
+
+
+@dataclass(frozen=True)
+class Project:
+    """What the images of one purpose share.
+
+    issuer          assumed issuer of patient identifiers that name none (0010,0021)
+    identifier_strip  characters removed around an identifier before it becomes a pseudonym
+    """
+
+    id: ProjectId
+    title: str
+    profile: Profile
+    issuer: str
+    strip_leading_zeros: bool = False
+
+
+@dataclass(frozen=True)
+class Node:
+    """One site. `projects_of` maps each source to its project; a source without one goes to quarantine."""
+
+    id: NodeId
+    title: str
+    institution: str
+    country: str
+    public_url: str | None
+    threshold: int
+    largest_instance: int
+    folder: Path
+    keys: KeyRing
+    signing: SigningKey
+    projects: Mapping[ProjectId, Project]
+    project_of: Mapping[Source, ProjectId]
+    engine: Engine
+    spool: SealedFolder
+    quarantine: SealedFolder
+    instances: InstanceStore
+    audit: AuditTrail

@@ -1,0 +1,227 @@
+"""All that a site or a hub may choose: `node.toml` and `hub.toml`, one typed object each. Unknown keys stop the start.
+
+Environment variables win over the file: `CARINA_NODE_TITLE`, `CARINA_HUB_LISTEN__PORT`. Keys never stand here: `keys`
+says where they are.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import stat
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from carina.errors import BadSettings, Busy
+from carina.model.keys import KEY_BYTES, KeyRing, key_names
+
+Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+ProjectName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+AeTitle = Annotated[str, StringConstraints(pattern=r"^[!-~][ -~]{0,15}$", strip_whitespace=True)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Listen(_Part):
+    """Where a listener waits. Off loopback, plain HTTP is refused: put a TLS proxy in front and name it."""
+
+    host: str = "127.0.0.1"
+    port: Port = 0
+
+
+class Dimse(_Part):
+    """The DICOM network listener; left out of the file, the node has none."""
+
+    host: str = "127.0.0.1"
+    port: Port = 11112
+    ae_title: AeTitle = "CARINA"
+
+
+class ProjectSettings(_Part):
+    """One project: what its images share. `issuer` stands in where an image names no issuer of its identifiers."""
+
+    id: ProjectName
+    title: Name
+    profile: str = "basic"
+    issuer: str = ""
+    strip_leading_zeros: bool = False
+
+
+class SourceSettings(_Part):
+    """One source and the project its images belong to. `name`: AE title, token's name or folder."""
+
+    kind: Literal["aet", "token", "folder"]
+    name: Name
+    project: ProjectName
+
+
+class _Service(BaseSettings):
+    """What both kinds of service choose.
+
+    id               given by `init`, from the first key; never changes
+    title            what people call it
+    keys             `file:PATH` (relative to the folder), `env:NAME` or `credential:NAME` (systemd)
+    public_url       the address people use; its host is the only one answered besides loopback's names
+    records          SQLAlchemy address of the records; empty: SQLite in the folder
+    trusted_proxies  addresses whose X-Forwarded-* headers are believed
+    smallest_count   smaller counts of patients are shown as "fewer than"
+    """
+
+    id: Annotated[str, StringConstraints(pattern=r"^[hn]-[a-z2-7]{26}$")]
+    title: Name
+    keys: str
+    records: str = ""
+    trusted_proxies: tuple[str, ...] = ()
+    smallest_count: Annotated[int, Field(ge=2)] = 10
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then environment, then the TOML file; nothing else."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+class NodeSettings(_Service):
+    """`node.toml`.
+
+    institution        who holds the images
+    country            ISO 3166-1, two capital letters
+    public_url         the outside listener's address; None: the node takes part in search only
+    console_url        the inside listener's address for browsers
+    inside, outside    ingest, console and staff; what others may reach
+    workers            processes that take instances from the spool into the archive
+    largest_instance   bytes; larger ones are refused
+    """
+
+    model_config = SettingsConfigDict(env_prefix="CARINA_NODE_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    institution: Name
+    country: Country
+    public_url: str | None = None
+    console_url: str | None = None
+    inside: Listen = Listen(port=8721)
+    outside: Listen = Listen(port=8722)
+    dimse: Dimse | None = None
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    largest_instance: Annotated[int, Field(ge=1024)] = 2_000_000_000
+    projects: tuple[ProjectSettings, ...] = ()
+    sources: tuple[SourceSettings, ...] = ()
+
+
+class HubSettings(_Service):
+    """`hub.toml`.
+
+    public_url      the hub's address, for people and in invitations
+    listen          the web listener
+    broker          where nodes connect; `broker_names` are further names in its certificate
+    answer_within   seconds that a search waits for nodes
+    """
+
+    model_config = SettingsConfigDict(env_prefix="CARINA_HUB_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    public_url: str
+    listen: Listen = Listen(port=8700)
+    broker: Listen = Listen(port=8701)
+    broker_names: tuple[str, ...] = ()
+    answer_within: Annotated[float, Field(gt=0, le=60)] = 5.0
+
+
+S = TypeVar("S", NodeSettings, HubSettings)
+
+
+def load_node(folder: Path) -> NodeSettings:
+    """The settings of the node in `folder`. Raises `BadSettings`, which names each wrong key."""
+    return _load(NodeSettings, folder / "node.toml", "carina node init")
+
+
+def load_hub(folder: Path) -> HubSettings:
+    """The settings of the hub in `folder`. Raises `BadSettings`, which names each wrong key."""
+    return _load(HubSettings, folder / "hub.toml", "carina hub init")
+
+
+def _load(model: type[S], path: Path, command: str) -> S:
+    if not path.is_file():
+        raise BadSettings(f"There is no {path.name} in this folder.", f"Make one with `{command} FOLDER`.")
+    try:
+        bound = type(model.__name__, (model,), {"model_config": {**model.model_config, "toml_file": path}})
+        return bound()  # type: ignore[no-any-return]
+    except tomllib.TOMLDecodeError as error:
+        raise BadSettings(f"{path.name} is no valid TOML: {error}") from None
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(str(part) for part in item['loc']) or 'file'}: {item['msg']}"
+            for item in error.errors(include_input=False, include_url=False)
+        )
+        raise BadSettings(f"{path.name} has wrong settings: {wrong}.") from None
+
+
+def read_keys(reference: str, folder: Path) -> KeyRing:
+    """The keys at `file:PATH`, `env:NAME` or `credential:NAME`. Raises `BadSettings`; nothing falls back."""
+    kind, _, name = reference.partition(":")
+    if kind == "file":
+        text = _key_file(folder / name)
+    elif kind == "env":
+        text = os.environ.get(name, "")
+    elif kind == "credential":
+        text = _key_file(Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent")) / name)
+    else:
+        raise BadSettings("`keys` must begin with file:, env: or credential:.")
+    try:
+        stored = json.loads(text)
+        return KeyRing(**{key: base64.b64decode(stored[key], validate=True) for key in key_names()})
+    except (ValueError, KeyError, TypeError):
+        raise BadSettings(
+            "The keys cannot be read: they are missing or damaged.", "Put the back-up of the key file in place."
+        ) from None
+
+
+def _key_file(path: Path) -> str:
+    try:
+        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise BadSettings("The key file can be read by others.", f"Run: chmod 600 {path}")
+        return path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        raise BadSettings(
+            f"The key file {path} cannot be read.", "Put its back-up in place, readable by this user only."
+        ) from None
+
+
+def write_new_keys(path: Path) -> KeyRing:
+    """Make a service's keys and write them to `path` (mode 600). An existing file is never touched: `Busy`."""
+    ring = KeyRing(**{name: os.urandom(KEY_BYTES) for name in key_names()})
+    write_keys(path, ring)
+    return ring
+
+
+def write_keys(path: Path, ring: KeyRing) -> None:
+    """Write keys to a new file, for this user only, durably. An existing file is never touched: `Busy`."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    text = json.dumps({name: base64.b64encode(getattr(ring, name)).decode() for name in key_names()}, indent=1)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise Busy(f"There are keys at {path} already.", "Choose another place; keys are never overwritten.") from None
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())

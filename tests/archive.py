@@ -1,0 +1,86 @@
+"""An archive with something in it, and its DICOMweb service, for tests of the doors and of foreign clients."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from tests.support import LUNG, SCANNER, make_node
+
+from carina.interfaces import listener
+from carina.interfaces.api.identity import Identity, MemoryAccounts
+from carina.interfaces.api.problems import exception_handlers
+from carina.interfaces.api.security import Rules, middleware
+from carina.interfaces.dicomweb.routes import dicomweb_routes
+from carina.model.instance import Source
+from carina.model.principal import Principal
+from carina.node import worker
+from carina.node.ingest import receive
+from carina.node.site import Node
+
+PACS = Source("token", "pacs")
+SENDER, READER, STRANGER = "sender-secret", "reader-secret", "stranger-secret"
+TOKENS = {
+    SENDER: Principal("token:pacs", "n-test", frozenset({"sender"})),
+    READER: Principal("dora", "n-test", frozenset({"data-manager"})),
+    STRANGER: Principal("rosa", "n-test", frozenset({"researcher"})),
+}
+
+
+@contextmanager
+def archive(folder: Path, files: Iterable[bytes] = ()) -> Iterator[Node]:
+    """A node to which SCANNER and the token `pacs` send for project `lung`, and which has taken `files` in."""
+    node = make_node(folder, project_of={SCANNER: LUNG, PACS: LUNG})
+    try:
+        take_in(node, files)
+        yield node
+    finally:
+        node.engine.dispose()
+
+
+def take_in(node: Node, files: Iterable[bytes] = ()) -> list[str]:
+    """Receive the files, and let a worker finish all that waits; the states it ended in."""
+    for data in files:
+        receive(node, data, SCANNER)
+    states: list[str] = []
+    while batch := worker.work(node, "test"):
+        states += batch
+    return states
+
+
+def application(node: Node, url: str = "http://127.0.0.1") -> Starlette:
+    """The node's DICOMweb service at `/dicom-web`, behind what every request passes."""
+    identity = Identity(MemoryAccounts({}, tokens=dict(TOKENS)), node.id, secure=False)
+    rules = Rules(url, body_limits=(("/dicom-web", None),))
+    return Starlette(
+        routes=[Mount("/dicom-web", routes=dicomweb_routes(node, identity.identify, url))],
+        middleware=middleware(rules, identity),
+        exception_handlers=exception_handlers(),  # type: ignore[arg-type]
+    )
+
+
+@contextmanager
+def served(node: Node) -> Iterator[str]:
+    """The service on a port of this machine, by the server that nodes use; its address."""
+    bound = listener.bind("127.0.0.1", 0, "test")
+    url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+    server = listener.server(application(node, url))
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve([bound])), daemon=True)
+    thread.start()
+    try:
+        yield url
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        bound.close()
+
+
+def message(parts: Iterable[bytes], boundary: str = "edge", media: str = "application/dicom") -> bytes:
+    """A body of several parts, as a sender writes it."""
+    pieces = [f"--{boundary}\r\nContent-Type: {media}\r\n\r\n".encode() + part + b"\r\n" for part in parts]
+    return b"".join(pieces) + f"--{boundary}--\r\n".encode()

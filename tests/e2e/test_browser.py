@@ -1,0 +1,193 @@
+"""A person with a browser, at the hub and at a node of a running federation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+from tests.e2e.conftest import Demo, opened, sign_in
+
+pytestmark = pytest.mark.browser
+
+STAFF = ("data-manager", "operator")
+WAIT = 20_000  # milliseconds that a search may take here
+
+
+def test_a_nodes_page_shows_images_while_they_arrive(demo: Demo, browser: Browser) -> None:
+    node = demo.nodes[0]
+    with opened(browser) as page:
+        sign_in(page, node["url"], demo.account(node["key"], *STAFF))
+        expect(page.get_by_role("heading", name="Arrivals")).to_be_visible()
+        page.evaluate("window.loadedOnce = true")
+        arrived = page.locator(".figures dd").first
+        for _ in range(2):
+            expect(arrived).not_to_have_text(arrived.inner_text(), timeout=60_000)
+        assert page.evaluate("window.loadedOnce") is True  # the page kept itself up to date
+        expect(page.get_by_role("heading", name="Studies that grew last")).to_be_visible(timeout=60_000)
+
+
+def test_from_signing_in_to_counts_of_three_nodes_to_a_dataset(full_demo: Demo, browser: Browser) -> None:
+    demo = full_demo
+    with opened(browser) as page:
+        page.goto(f"{demo.hub}/")
+        page.get_by_role("link", name="Search the nodes").click()
+        expect(page).to_have_url(re.compile("/sign-in"))
+        page.get_by_label("Name", exact=True).fill(demo.account("hub", "researcher")[0])
+        page.get_by_label("Password").fill(demo.account("hub", "researcher")[1])
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("heading", name="Explorer")).to_be_visible()
+
+        page.get_by_text("Computed tomography").click()  # the label, by pointer
+        expect(page.get_by_label("Computed tomography")).to_be_checked()
+        page.get_by_role("button", name="Search").click()
+        expect(page).to_have_url(f"{demo.hub}/explorer?modality=CT")
+        rows = page.locator("#results tbody tr")
+        expect(rows).to_have_count(3)
+        expect(rows.get_by_text("Answered")).to_have_count(3, timeout=WAIT)
+        expect(page.get_by_text("Sum of 3 shown nodes.")).to_be_visible()
+        patients = [int(re.sub(r"\D", "", cell)) for cell in rows.locator("td.amount:nth-of-type(2)").all_inner_texts()]
+        assert len(patients) == 3
+        assert min(patients) >= 10
+        total = page.locator(".sum b").first.inner_text()
+        assert int(re.sub(r"\D", "", total)) == sum(patients)
+
+        rows.first.get_by_role("link").first.click()
+        if "/datasets?" in page.url:  # a node with several datasets
+            page.locator(".entry h2 a").first.click()
+        expect(page.get_by_text("urn:uuid:")).not_to_have_count(0)
+        expect(page.get_by_role("heading", name="Patients by group")).to_be_visible()
+        page.go_back()
+
+
+def test_the_three_searches_of_the_first_page_have_figures_at_every_node(full_demo: Demo, browser: Browser) -> None:
+    with opened(browser) as page:
+        sign_in(page, full_demo.hub, full_demo.account("hub", "researcher"))
+        paths = page.locator(".steps a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
+        assert len(paths) == 3
+        for path in paths:
+            page.goto(full_demo.hub + path)
+            expect(page.locator("#results tbody").get_by_text("Answered")).to_have_count(3, timeout=WAIT)
+
+
+def test_the_back_button_brings_the_earlier_search_back(full_demo: Demo, browser: Browser) -> None:
+    with opened(browser) as page:
+        sign_in(page, full_demo.hub, full_demo.account("hub", "researcher"))
+        page.goto(f"{full_demo.hub}/explorer")
+        page.get_by_label("Computed tomography").check()
+        page.get_by_role("button", name="Search").click()
+        expect(page).to_have_url(re.compile(r"\?modality=CT$"))
+        page.get_by_label("Magnetic resonance").check()
+        page.get_by_role("button", name="Search").click()
+        expect(page).to_have_url(re.compile(r"\?modality=CT&modality=MR$"))
+        page.go_back()
+        expect(page).to_have_url(re.compile(r"\?modality=CT$"))
+        expect(page.get_by_label("Terms of this search").get_by_role("listitem")).to_have_text(
+            "Modality: Computed tomography (CT)"
+        )
+        expect(page.get_by_label("Magnetic resonance")).not_to_be_checked()
+
+
+def test_everything_goes_by_keyboard_alone(full_demo: Demo, browser: Browser) -> None:
+    name, password = full_demo.account("hub", "researcher")
+    with opened(browser) as page:
+        page.goto(f"{full_demo.hub}/sign-in?next=/explorer")
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+        page.keyboard.press("Enter")
+        press_until(page, "Tab", "input#name")
+        page.keyboard.type(name)
+        press_until(page, "Tab", "input#password")
+        page.keyboard.type(password)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", name="Explorer")).to_be_visible()
+        press_until(page, "Tab", "input[value='MR']")
+        page.keyboard.press("Space")
+        press_until(page, "Tab", "summary:has-text('Sex')")
+        page.keyboard.press("Enter")
+        press_until(page, "Tab", "input[value='F']")
+        page.keyboard.press("Space")
+        press_until(page, "Tab", "button:has-text('Search')")
+        page.keyboard.press("Enter")
+        expect(page).to_have_url(re.compile(r"\?modality=MR&sex=F$"))
+        expect(page.locator("#results tbody").get_by_text("Asking")).to_have_count(0, timeout=WAIT)
+        press_until(page, "Tab", "#results tbody a")
+        page.keyboard.press("Enter")
+        expect(page).to_have_url(re.compile("/datasets"))
+
+
+def press_until(page: Page, key: str, selector: str) -> None:
+    """Press a key until that element has the focus, which must be visible."""
+    for _ in range(80):
+        page.keyboard.press(key)
+        if page.locator(f"{selector} >> nth=0").evaluate("element => element === document.activeElement"):
+            outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+            assert outline != "none", f"the focus on {selector} cannot be seen"
+            return
+    pytest.fail(f"the keyboard does not reach {selector}")
+
+
+def test_without_javascript_one_can_sign_in_search_and_sign_out(full_demo: Demo, browser: Browser) -> None:
+    with opened(browser, java_script_enabled=False) as page:
+        sign_in(page, full_demo.hub, full_demo.account("hub", "researcher"))
+        page.goto(f"{full_demo.hub}/explorer")
+        page.get_by_label("Computed tomography").check()
+        page.get_by_role("button", name="Search").click()
+        expect(page.locator("#results tbody").get_by_text("Answered")).to_have_count(3, timeout=WAIT)
+        page.goto(f"{full_demo.hub}/account")
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_role("link", name="Sign in")).to_be_visible()
+
+
+def test_a_wrong_password_is_told_in_one_sentence(full_demo: Demo, browser: Browser) -> None:
+    with opened(browser) as page:
+        page.goto(f"{full_demo.hub}/sign-in")
+        page.get_by_label("Name", exact=True).fill("nobody-here")
+        page.get_by_label("Password").fill("a wrong password")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("alert")).to_contain_text("wrong")
+
+
+def hub_paths(page: Page, demo: Demo) -> Iterator[str]:
+    """The hub's pages, with a dataset of its catalogue."""
+    yield from ("/", "/sign-in?next=/x", "/datasets", "/datasets?text=no-such-thing", "/explorer", "/nodes", "/account")
+    yield "/explorer?modality=CT&age=40-70"
+    yield "/explorer?pirads=4"
+    yield "/no-such-page"
+    page.goto(f"{demo.hub}/datasets")
+    yield str(page.locator(".entry h2 a").first.get_attribute("href"))
+
+
+def node_paths(page: Page, url: str) -> Iterator[str]:
+    """The console's pages, with what is in quarantine and a dataset."""
+    yield from ("/", "/quarantine", "/datasets", "/datasets/new", "/hubs", "/audit", "/account")
+    page.goto(f"{url}/quarantine")
+    yield from page.locator(".entry h2 a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
+    page.goto(f"{url}/datasets")
+    yield from page.locator("tbody th a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_and_nothing_is_wider_than_a_phone(full_demo: Demo, browser: Browser, scheme: str) -> None:
+    node = full_demo.nodes[0]
+    found: list[str] = []
+    with opened(browser, color_scheme=scheme) as page:
+        sign_in(page, full_demo.hub, full_demo.account("hub", "researcher"))
+        sign_in(page, node["url"], full_demo.account(node["key"], *STAFF))
+        paths = [full_demo.hub + path for path in hub_paths(page, full_demo)]
+        paths += [node["url"] + path for path in node_paths(page, node["url"])]
+        assert len(paths) > 18
+        for path in paths:
+            page.set_viewport_size({"width": 1280, "height": 900})
+            page.goto(path)
+            if "modality" in path:
+                expect(page.get_by_text("Asking")).to_have_count(0, timeout=WAIT)
+            checked = Axe().run(page)
+            if checked.violations_count:
+                found.append(f"{path}: {checked.generate_report()}")
+            page.set_viewport_size({"width": 360, "height": 740})
+            if page.evaluate("document.documentElement.scrollWidth") > 360:
+                found.append(f"{path}: wider than 360 px")
+    assert found == []

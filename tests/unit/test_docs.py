@@ -1,0 +1,71 @@
+"""Nothing that a user can meet is undocumented."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from carina import settings
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def reference() -> dict[str, object]:
+    return runpy.run_path(str(ROOT / "scripts" / "make_reference.py"))
+
+
+def test_the_reference_is_what_the_code_says(reference: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["make_reference.py", "--check"])
+    assert reference["main"]() == 0  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        settings.NodeSettings,
+        settings.HubSettings,
+        settings.Listen,
+        settings.Dimse,
+        settings.ProjectSettings,
+        settings.SourceSettings,
+    ],
+)
+def test_every_setting_is_named_in_its_docstring(model: type[BaseModel]) -> None:
+    words = " ".join(kind.__doc__ or "" for kind in model.__mro__)
+    plain = {"host", "port", "id", "title", "project", "kind", "name", "profile", "institution", "records"}
+    missing = [name for name in model.model_fields if name not in plain and not re.search(rf"\b{name}\b", words)]
+    assert missing == []
+
+
+def test_every_dependency_has_a_sentence_of_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = {
+        re.split(r"[^A-Za-z0-9_-]", line, maxsplit=1)[0]
+        for group in [project["dependencies"], *project["optional-dependencies"].values()]
+        for line in group
+    } - {"carina"}
+    reasons = (ROOT / "docs" / "decisions" / "dependencies.md").read_text(encoding="utf-8")
+    assert sorted(name for name in wanted if f"`{name}`" not in reasons) == []
+
+
+def test_requirement_files_are_hashed_and_name_no_index() -> None:
+    for path in (ROOT / "requirements").glob("*.txt"):
+        text = path.read_text(encoding="utf-8")
+        assert "--hash=sha256:" in text, path.name
+        assert not re.search(r"index-url|find-links|trusted-host|https?://|file:", text), path.name
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    broken = []
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            if not (page.parent / target).exists():
+                broken.append(f"{page.relative_to(ROOT)} → {target}")
+    assert broken == []
