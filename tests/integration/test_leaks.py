@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,19 @@ def test_nothing_planted_is_in_clear_after_ingest_quarantine_and_clinical_import
     assert states == ["archived", "archived", "quarantined", "quarantined", "archived", *["quarantined"] * 3]
     assert found_in_clear(node.folder, PLANT, IDENTIFIER, BIRTH, UID_ROOT, "1953-06-17", "1999-08-07") == []
     assert PLANT.lower() not in told.lower()
+
+
+def test_a_folder_s_name_is_kept_only_when_it_was_configured(node: Node) -> None:
+    stray = Source("folder", f"/export/{PLANT}^Maria")
+    taken, refused = ingest.receive(node, ct(), stray), ingest.receive(node, b"text", stray)
+    drain(node)
+    assert found_in_clear(node.folder, PLANT) == []
+    assert {held.id for held in quarantine.entries(node)} == {taken.id, refused.id}
+    configured = replace(node, project_of={**node.project_of, stray: LUNG})
+    quarantine.retry(configured, "ana", ids=[taken.id])
+    drain(configured)
+    with node.engine.connect() as connection:
+        assert records.get(connection, taken.id).state == "archived"
 
 
 def test_a_file_s_name_is_not_kept(node: Node, tmp_path: Path) -> None:

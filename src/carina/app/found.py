@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from carina.errors import BadSettings, Conflict
+from carina.errors import BadSettings, Busy, CarinaError, Conflict
 from carina.federation.signing import SigningKey, party_id
 from carina.model.keys import KeyRing
 from carina.settings import load_hub, load_node, write_new_keys
@@ -46,33 +48,56 @@ class NewHub:
 
 def found_node(folder: Path, keys: Path, new: NewNode) -> str:
     """Make the node's folder and return its id. A folder that is one already: `Conflict`; nothing is overwritten."""
-    _begin(folder, keys, "node.toml")
-    ring = write_new_keys(keys)
-    node = party_id(SigningKey.from_seed(ring.signing).public_jwk, "n")
-    _write(folder / "node.toml", _node_toml(node, new, keys))
-    load_node(folder)
-    _records(folder, "node", ring)
+    with _whole_or_not_at_all(folder, keys, "node.toml"):
+        ring = write_new_keys(keys)
+        node = party_id(SigningKey.from_seed(ring.signing).public_jwk, "n")
+        _write(folder / "node.toml", _node_toml(node, new, keys))
+        load_node(folder)
+        _records(folder, "node", ring)
     return node
 
 
 def found_hub(folder: Path, keys: Path, new: NewHub) -> str:
     """Make the hub's folder and return its id. A folder that is one already: `Conflict`; nothing is overwritten."""
-    _begin(folder, keys, "hub.toml")
-    ring = write_new_keys(keys)
-    hub = party_id(SigningKey.from_seed(ring.signing).public_jwk, "h")
-    _write(folder / "hub.toml", _hub_toml(hub, new, keys))
-    load_hub(folder)
-    _records(folder, "hub", ring)
+    with _whole_or_not_at_all(folder, keys, "hub.toml"):
+        ring = write_new_keys(keys)
+        hub = party_id(SigningKey.from_seed(ring.signing).public_jwk, "h")
+        _write(folder / "hub.toml", _hub_toml(hub, new, keys))
+        load_hub(folder)
+        _records(folder, "hub", ring)
     return hub
 
 
-def _begin(folder: Path, keys: Path, name: str) -> None:
+@contextlib.contextmanager
+def _whole_or_not_at_all(folder: Path, keys: Path, name: str) -> Iterator[None]:
+    """Make the folder for what is done inside; when that fails, remove what it has made, so that one can try again."""
     if (folder / name).exists():
         raise Conflict(f"This folder has a {name} already.", "Choose another folder, or start what is there.")
     if keys.resolve().is_relative_to(folder.resolve()):
         raise BadSettings("The keys would lie inside the data folder.", "Name a place outside it with --keys.")
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder.chmod(0o700)
+    if keys.exists():
+        raise Busy(f"There are keys at {keys} already.", "Choose another place; keys are never overwritten.")
+    known = {path for path in (folder, *folder.glob("*"), keys.parent) if path.exists()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.chmod(0o700)
+        yield
+    except OSError as error:
+        _remove_new(folder, keys, known)
+        raise BadSettings("The folder cannot be made there.", f"The system says: {error.strerror}.") from None
+    except CarinaError:
+        _remove_new(folder, keys, known)
+        raise
+
+
+def _remove_new(folder: Path, keys: Path, known: set[Path]) -> None:
+    """Undo a founding that failed: the files of `folder`, `keys`, and the folders made for them."""
+    for path in [*folder.glob("*"), keys]:
+        if path not in known and path.exists():
+            path.unlink()
+    for path in (folder, keys.parent):
+        if path not in known and path.exists() and not any(path.iterdir()):
+            path.rmdir()
 
 
 def _records(folder: Path, role: Literal["node", "hub"], ring: KeyRing) -> None:

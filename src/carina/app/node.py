@@ -102,7 +102,7 @@ def inside_application(node: Node, settings: NodeSettings) -> Starlette:
     return Starlette(
         routes=[
             *inside_routes(node, identity),
-            Mount("/dicom-web", routes=dicomweb_routes(node, identity.identify)),
+            Mount("/dicom-web", routes=dicomweb_routes(node, identity.identify, url)),
             *node_pages(node, identity),
         ],
         middleware=middleware(rules, identity, error_page),

@@ -16,26 +16,35 @@ PROMPT = (
 )
 
 
-def save_backup(keys: Path, backup: str, folder: Path) -> None:
-    """Copy the key file to `backup` (mode 600), or print it. Raises `BadInput` for a place that is no back-up."""
-    text = keys.read_text(encoding="ascii")
+def backup_place(keys: Path, backup: str, folder: Path) -> Path | None:
+    """Where the copy of `keys` will be; None: it is printed. Raises `BadInput` for a place that is no back-up."""
     if backup == "-":
-        click.echo(text)
-        return
+        return None
     path = Path(backup).expanduser().resolve()
     if path.is_dir():
         path = path / keys.name
     if path == keys.resolve() or path.is_relative_to(folder.resolve()):
         raise BadInput("This is no place for a back-up.", "Choose one beside neither the data nor the keys.")
+    if path.exists():
+        raise BadInput("There is a file at the place of the back-up.", "Choose another name.")
+    return path
+
+
+def save_backup(keys: Path, place: Path | None) -> None:
+    """Copy the key file to `place` (mode 600), or print it. Raises `Full` when it cannot be written."""
+    text = keys.read_text(encoding="ascii")
+    if place is None:
+        click.echo(text)
+        return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="ascii") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-    except FileExistsError:
-        raise BadInput("There is a file at the place of the back-up.", "Choose another name.") from None
     except OSError:
-        raise Full("The back-up could not be written.", f"Copy {keys} to a safe place yourself.") from None
-    click.echo(f"The back-up of the keys is in {path}.")
+        raise Full(
+            "All is made, but the back-up of the keys could not be written.", f"Copy {keys} to a safe place yourself."
+        ) from None
+    click.echo(f"The back-up of the keys is in {place}.")

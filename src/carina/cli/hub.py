@@ -11,7 +11,7 @@ from rich.table import Table
 from carina.app.found import NewHub, found_hub
 from carina.app.hub import open_hub, serve
 from carina.app.rekey import replace_hub_signing_key
-from carina.cli.backup import HELP, PROMPT, save_backup
+from carina.cli.backup import HELP, PROMPT, backup_place, save_backup
 from carina.hub import nodes
 from carina.storage import accounts
 
@@ -46,8 +46,9 @@ def init(
 ) -> None:
     """Make a hub in FOLDER: settings, keys, records."""
     keys = keys or folder.resolve().parent / f"{folder.resolve().name}-keys" / "hub.json"
+    place = backup_place(keys, key_backup, folder)
     made = found_hub(folder, keys, NewHub(title, public_url, port, broker_port))
-    save_backup(keys, key_backup, folder)
+    save_backup(keys, place)
     click.echo(f"The hub {made} is ready in {folder}.")
     click.echo(f"Next: carina hub account add {folder} NAME --role operator, then carina hub serve {folder}")
 

@@ -96,6 +96,9 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
+    except OSError as error:  # its file's name may say more than it should
+        click.echo(f"carina: A file cannot be used: {error.strerror}. Check the rights and the room there.", err=True)
+        sys.exit(EXIT_CODES[Full])
     except (click.Abort, KeyboardInterrupt):
         click.echo("carina: ended.", err=True)
         sys.exit(130)

@@ -17,7 +17,7 @@ from carina.app.node import join as join_hub
 from carina.app.node import serve
 from carina.app.rekey import replace_node_signing_key
 from carina.app.site import open_node
-from carina.cli.backup import HELP, PROMPT, save_backup
+from carina.cli.backup import HELP, PROMPT, backup_place, save_backup
 from carina.cli.node_people import account, alias, token
 from carina.errors import BadInput, InvalidTable
 from carina.model.cohort import from_pairs
@@ -30,6 +30,7 @@ from carina.node.site import Node
 from carina.node.status import status as status_of
 
 ACTOR = "operator"
+RECEIVED = "received"
 _folder = click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 
 
@@ -69,8 +70,9 @@ def init(
         issuer=issuer, inside_port=inside_port, outside_port=outside_port, dimse_port=dimse_port, ae_title=ae_title,
         sources=tuple(sources),
     )  # fmt: skip
+    place = backup_place(keys, key_backup, folder)
     made = found_node(folder, keys, new)
-    save_backup(keys, key_backup, folder)
+    save_backup(keys, place)
     click.echo(f"The node {made} is ready in {folder}; its settings are in {folder / 'node.toml'}.")
     click.echo(f"Next: carina node account add {folder} NAME, then carina node serve {folder}")
 
@@ -97,17 +99,34 @@ def join(folder: Path, invitation: str | None) -> None:
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--source", "name", help="The folder source of node.toml they count as; else the one that holds them.")
 def ingest(folder: Path, paths: tuple[Path, ...], name: str | None) -> None:
-    """Take DICOM files and folders in. What is received is safe; the running node works on it."""
+    """Take DICOM files and folders in. What is received is safe; the running node works on it.
+
+    Ends with 0 when all were received, else with 65: what was refused rests in quarantine, and is still with you.
+    """
     results: Counter[str] = Counter()
     with open_node(folder) as opened:
-        for path in _files(paths):
-            source = Source("folder", name) if name else _source_of(opened, path)
-            receipt = receive(opened, path.read_bytes(), source)
-            results[receipt.state if receipt.reason is None else f"refused: {receipt.reason.sentence}"] += 1
-    for result, count in sorted(results.items()):
-        click.echo(f"{count:6} {result}")
+        try:
+            for path in _files(paths):
+                source = Source("folder", name) if name else _source_of(opened, path)
+                results[_take(opened, path, source)] += 1
+        finally:
+            for result, count in sorted(results.items()):
+                click.echo(f"{count:6} {result}")
+    others = results.total() - results[RECEIVED]
     if not results:
-        raise BadInput("There are no files there.")
+        raise BadInput("There are no files there.", "Name files, or folders that hold some.")
+    if others:
+        raise BadInput(f"{others} of {results.total()} files were not taken in.", "The list above says why.")
+
+
+def _take(opened: Node, path: Path, source: Source) -> str:
+    """What became of one file, in words."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return "not read: the file cannot be opened."
+    receipt = receive(opened, data, source)
+    return RECEIVED if receipt.reason is None else f"refused: {receipt.reason.sentence}"
 
 
 def _files(paths: tuple[Path, ...]) -> Iterator[Path]:

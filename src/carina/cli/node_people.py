@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 from rich.console import Console
 from rich.table import Table
 
 from carina.app.site import open_node
-from carina.deid.person import Person, person
 from carina.errors import InvalidTable
 from carina.node import aliases
 from carina.storage import accounts
@@ -105,25 +103,17 @@ def alias() -> None:
 
 @alias.command("import")
 @_folder
-@click.argument("table", type=click.File("r", encoding="utf-8-sig"))
-def import_aliases(folder: Path, table: io.TextIOBase) -> None:
+@click.argument("table", type=click.File("rb"))
+def import_aliases(folder: Path, table: BinaryIO) -> None:
     """Read merges from the CSV file TABLE (- for standard input): old_issuer, old_id, new_issuer, new_id.
 
-    They are kept encrypted and hold for what arrives from now on.
+    They are kept encrypted and hold for what arrives from now on. All are taken, or none. An empty issuer means the
+    project's own.
     """
-    rows = list(csv.DictReader(table))
-    pairs = [_pair(row, number) for number, row in enumerate(rows, start=2)]
+    try:
+        text = table.read().decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InvalidTable("The file is not UTF-8.", "Save it as CSV in UTF-8.") from None
     with open_node(folder) as node:
-        for old, new in pairs:
-            aliases.merge(node, old, new, ACTOR)
-    click.echo(f"{len(pairs)} merged identifiers are kept.")
-
-
-def _pair(row: dict[str, str | None], number: int) -> tuple[Person, Person]:
-    old = person(row.get("old_issuer") or "", row.get("old_id") or "")
-    new = person(row.get("new_issuer") or "", row.get("new_id") or "")
-    if old is None or new is None:
-        raise InvalidTable(
-            f"Line {number} lacks an identifier.", "The columns are old_issuer, old_id, new_issuer, new_id."
-        )
-    return old, new
+        count = aliases.import_table(node, text, ACTOR)
+    click.echo(f"{count} merged identifiers are kept.")

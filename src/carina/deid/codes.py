@@ -21,7 +21,7 @@ SCHEMES: dict[str, re.Pattern[str]] = {
     "SCT": _NUMBER,
     "SRT": re.compile(r"[A-Z0-9]{1,2}-[0-9A-F]{4,6}", re.ASCII),
     "SNM3": re.compile(r"[A-Z0-9]{1,2}-[0-9A-F]{4,6}", re.ASCII),
-    "UCUM": re.compile(r"[A-Za-z0-9*/.^%'\[\]{}()-]{1,16}", re.ASCII),
+    "UCUM": re.compile(r"(?!.*[A-Za-z]{6})[A-Za-z0-9*/.^%'\[\]{}()-]{1,16}", re.ASCII),
     "LN": re.compile(r"\d{1,6}-\d|L[AP]\d{1,7}-\d", re.ASCII),
     "FMA": re.compile(r"\d{1,7}", re.ASCII),
     "NCIt": re.compile(r"C\d{2,6}", re.ASCII),
@@ -48,8 +48,7 @@ def put_code(clean: Dataset, item: Dataset, own: frozenset[str]) -> None:
     if not any(tag in item for tag in (VALUE, LONG_VALUE, URN_VALUE)):
         return
     code, scheme = _text(item, VALUE), _text(item, DESIGNATOR)
-    form = SCHEMES.get(scheme)
-    if form is None or form.fullmatch(code) is None or names(code, own):
+    if not _is_public(code, scheme) or names(code, own):
         code, scheme, meaning = UNKNOWN
     else:
         meaning = _meanings().get((scheme, code), code)
@@ -57,6 +56,14 @@ def put_code(clean: Dataset, item: Dataset, own: frozenset[str]) -> None:
         if _VERSION.fullmatch(version) and not names(version, own):
             clean.CodingSchemeVersion = version
     clean.CodeValue, clean.CodingSchemeDesignator, clean.CodeMeaning = code, scheme, meaning
+
+
+def _is_public(code: str, scheme: str) -> bool:
+    """Whether a code has its scheme's form; a code of letters only might be a name, so it must be a listed one."""
+    form = SCHEMES.get(scheme)
+    if form is None or form.fullmatch(code) is None:
+        return False
+    return not code.isalpha() or (scheme, code) in _meanings()
 
 
 def coded(code: str, scheme: str, meaning: str) -> Dataset:

@@ -36,8 +36,8 @@ from carina.model.instance import CleanInstance, RawInstance, Reason, Version
 ENGINE = "1"
 """Changes with any change of code, words or codes that changes what comes out."""
 
-IMPLEMENTATION_CLASS_UID = UID("2.25.318904472309186342104127306547219608123")
-"""Made once from random bits; (0002,0012) of every file that this engine writes."""
+IMPLEMENTATION_CLASS_UID = UID("2.25.276730125451314215964182458534966934860")
+"""Made once, a random UUID; (0002,0012) of every file that this engine writes."""
 
 _NO_ALIASES: Mapping[Person, Person] = MappingProxyType({})
 _INSTANCE, _STUDY, _SERIES = "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"
@@ -69,7 +69,7 @@ def deidentify(
             if reason is not None:
                 raise Withheld(reason, reason.sentence)
             return _rewritten(dataset, person, profile, keys, project=project, source=source_digest(keys, raw.data))
-        except CarinaError:
+        except (CarinaError, MemoryError):
             raise
         except Exception:  # noqa: BLE001  pydicom raises many kinds, and their words may quote values
             raise InvalidInstance("The DICOM file is damaged: it cannot be written again.") from None

@@ -6,9 +6,11 @@ import os
 import secrets
 import signal
 import tempfile
+import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -34,6 +36,8 @@ Batch = list[tuple[str, bytes]]
 SENDER_AE = "DEMOSCANNER"
 TOKEN_NAME = "demo-archive"  # noqa: S105 - its name, not its secret
 _BATCH = 12
+_PATIENCE = 60.0  # s that a sender waits for a node that is away
+_TRY_AGAIN = (0xA700, 0x0110)  # out of resources, processing failure (PS3.7 annex C)
 
 
 @dataclass(frozen=True)
@@ -108,13 +112,34 @@ def _by_dimse(place: Place, batches: Iterator[Batch]) -> Iterator[int]:
                 kind = _kind(path)
                 if kind is not None:
                     kinds[path] = kind
-            association = _associate(place, set(kinds.values()))
-            for path in kinds:
-                if not association.send_c_store(path):
-                    raise Unreachable("The node's DICOM listener went away amid a transfer.")
-                path.unlink()
-            association.release()
+            _insist(partial(_store_all, place, kinds))
             yield len(batch)
+
+
+def _store_all(place: Place, kinds: dict[Path, tuple[str, str]]) -> None:
+    """Send and forget each file; what is left in `kinds` after `Unreachable` has not been acknowledged."""
+    association = _associate(place, set(kinds.values()))
+    try:
+        for path in list(kinds):
+            status = association.send_c_store(path)
+            if not status or status.Status in _TRY_AGAIN:
+                raise Unreachable("The node's DICOM listener went away amid a transfer.")
+            del kinds[path]
+            path.unlink()
+    finally:
+        association.release() if association.is_established else association.abort()
+
+
+def _insist(action: Callable[[], None]) -> None:
+    """Do it, again and again for a minute while the node is away, as a scanner's queue does."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return action()
+        except Unreachable:
+            if time.monotonic() > end:
+                raise
+            time.sleep(1)
 
 
 def _kind(path: Path) -> tuple[str, str] | None:
@@ -151,13 +176,19 @@ def _by_stow(place: Place, batches: Iterator[Batch]) -> Iterator[int]:
     with http_client(place.url, timeout=60) as client:
         for batch in batches:
             body = b"".join(b"".join((head, data, b"\r\n")) for _, data in batch) + f"--{boundary}--\r\n".encode()
-            try:
-                answer = client.post(f"{place.url}/dicom-web/studies", content=body, headers=headers)
-            except httpx2.HTTPError:
-                raise Unreachable("The node's DICOMweb listener went away amid a transfer.") from None
-            if answer.status_code not in (200, 202, 409):
-                raise InvalidInstance(f"The node answered STOW-RS with {answer.status_code}.")
+            _insist(partial(_post, client, f"{place.url}/dicom-web/studies", body, headers))
             yield len(batch)
+
+
+def _post(client: httpx2.Client, url: str, body: bytes, headers: dict[str, str]) -> None:
+    try:
+        answer = client.post(url, content=body, headers=headers)
+    except httpx2.HTTPError:
+        raise Unreachable("The node's DICOMweb listener went away amid a transfer.") from None
+    if answer.status_code == 503:
+        raise Unreachable("The node has no room at the moment.")
+    if answer.status_code not in (200, 202, 409):
+        raise InvalidInstance(f"The node answered STOW-RS with {answer.status_code}.")
 
 
 def _from_folder(place: Place, batches: Iterator[Batch]) -> Iterator[int]:

@@ -84,8 +84,7 @@ def _require_frame(dataset: Dataset, number: int) -> int:
 
 
 def _require_size(dataset: Dataset) -> None:
-    bits = (dataset.get("Rows") or 0) * (dataset.get("Columns") or 0) * _samples(dataset) * _bits(dataset)
-    if bits / 8 > MAX_FRAME:
+    if _frame_bits(dataset) / 8 > MAX_FRAME:
         raise InvalidInstance("A frame of the image is larger than Carina decodes.")
 
 
@@ -99,8 +98,9 @@ def _number(dataset: Dataset, keyword: str, default: int) -> int:
         raise InvalidInstance("The image's header has no usable size.") from None
 
 
-def _samples(dataset: Dataset) -> int:
-    return _number(dataset, "SamplesPerPixel", default=1)
+def _frame_bits(dataset: Dataset) -> int:
+    samples = _number(dataset, "SamplesPerPixel", default=1)
+    return _number(dataset, "Rows", 0) * _number(dataset, "Columns", 0) * samples * _bits(dataset)
 
 
 def _bits(dataset: Dataset) -> int:
@@ -117,7 +117,7 @@ def _offsets(dataset: Dataset) -> dict[str, Any]:
 
 def _native(dataset: Dataset, number: int) -> bytes:
     pixels: bytes = next(dataset[keyword].value for keyword in _PIXELS if keyword in dataset)
-    size = _number(dataset, "Rows", 0) * _number(dataset, "Columns", 0) * _samples(dataset) * _bits(dataset)
+    size = _frame_bits(dataset)
     if dataset.get("PhotometricInterpretation") == "YBR_FULL_422":
         size = size * 2 // 3
     first, last = size * (number - 1), size * number

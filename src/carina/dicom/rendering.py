@@ -14,7 +14,7 @@ from pydicom.sequence import Sequence
 
 from carina.dicom.frames import decoded
 from carina.dicom.quiet import quiet
-from carina.errors import InvalidInstance
+from carina.errors import BadInput, InvalidInstance
 
 Picture = np.ndarray[Any, Any]
 Media = Literal["image/png", "image/jpeg"]
@@ -57,7 +57,8 @@ def render(
 ) -> bytes:
     """One frame, numbered from 1, as PNG or JPEG: grey in 8 bits, or RGB.
 
-    Without `window` the header's first applies, else the frame's own range. Raises `NotFound` and `InvalidInstance`.
+    Without `window` the header's first applies, else the frame's own range. Raises `NotFound`, `InvalidInstance`,
+    and `BadInput` for a region outside of the image.
     """
     pixels = decoded(dataset, frame)
     try:
@@ -182,7 +183,10 @@ def _narrow(colour: Picture) -> Picture:
 def _fit(picture: Image.Image, viewport: Viewport) -> Image.Image:
     if viewport.region is not None:
         x, y, width, height = viewport.region
-        picture = picture.crop((x, y, x + width, y + height))
+        right, bottom = min(x + width, picture.width), min(y + height, picture.height)
+        if x >= right or y >= bottom:
+            raise BadInput("The part of the image that is asked for lies outside of it.")
+        picture = picture.crop((x, y, right, bottom))
     scale = min(viewport.width / picture.width, viewport.height / picture.height)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     return picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)

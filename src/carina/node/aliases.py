@@ -6,36 +6,51 @@ is taken in after it; what was archived under the old identifier keeps its pseud
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from carina.deid.person import Person
-from carina.errors import Conflict, NotFound
+from carina.deid.person import Person, person
+from carina.errors import Conflict, InvalidTable, NotFound
 from carina.model.keys import derive
-from carina.node.site import Node
+from carina.node.site import Node, Project
 from carina.storage.files import write_durably
 from carina.storage.sealed import seal, unseal
 
+COLUMNS = ("old_issuer", "old_id", "new_issuer", "new_id")
 _CONTEXT = "aliases"
 
 
-def load(node: Node) -> dict[Person, Person]:
-    """Each old person with the one it finally means; empty when nothing was ever merged."""
-    return resolve(_read(node).items())
+def load(node: Node, project: Project) -> dict[Person, Person]:
+    """Each old person with the one it finally means, by the project's rules; empty when nothing was ever merged."""
+    return resolve(_ruled(_read(node), project))
 
 
 def merge(node: Node, old: Person, new: Person, actor: str) -> None:
-    """From now on `old` means `new`. Raises `Conflict` if `old` means someone else already, or a loop would arise."""
+    """From now on `old` means `new`; an empty issuer is the one that a project assumes.
+
+    Raises `Conflict` if `old` means someone else already, or a loop would arise.
+    """
     known = _read(node)
-    if old == new:
-        raise Conflict("Both identifiers are the same.")
-    if known.get(old, new) != new:
-        raise Conflict("The old identifier is merged into another one already.", "Separate it first.")
-    known[old] = new
-    resolve(known.items())
-    _write(node, known)
-    node.audit.append("aliases-merged", actor, "aliases", count=len(known))
+    _add(known, old, new)
+    _keep(node, known, actor, "aliases-merged")
+
+
+def import_table(node: Node, text: str, actor: str) -> int:
+    """Add the merges of a CSV text with the columns `COLUMNS`, all or none; how many identifiers are merged now.
+
+    Raises `InvalidTable`, which names a line but no value, and `Conflict` as `merge` does.
+    """
+    known = _read(node)
+    for line, old, new in _rows(text):
+        try:
+            _add(known, old, new)
+        except Conflict as error:
+            raise Conflict(f"Line {line}: {error.message}", error.hint) from None
+    _keep(node, known, actor, "aliases-merged")
+    return len(known)
 
 
 def separate(node: Node, old: Person, actor: str) -> None:
@@ -43,8 +58,7 @@ def separate(node: Node, old: Person, actor: str) -> None:
     known = _read(node)
     if known.pop(old, None) is None:
         raise NotFound("This identifier is not merged into another one.")
-    _write(node, known)
-    node.audit.append("aliases-separated", actor, "aliases", count=len(known))
+    _keep(node, known, actor, "aliases-separated")
 
 
 def resolve(pairs: Iterable[tuple[Person, Person]]) -> dict[Person, Person]:
@@ -62,6 +76,56 @@ def resolve(pairs: Iterable[tuple[Person, Person]]) -> dict[Person, Person]:
     return ends
 
 
+def _add(known: dict[Person, Person], old: Person, new: Person) -> None:
+    if old == new:
+        raise Conflict("Both identifiers are the same.")
+    if known.get(old, new) != new:
+        raise Conflict("The old identifier is merged into another one already.", "Separate it first.")
+    known[old] = new
+
+
+def _ruled(known: Mapping[Person, Person], project: Project) -> list[tuple[Person, Person]]:
+    """The pairs as the project names persons: with its issuer, and without leading zeros if it says so."""
+    pairs = []
+    for pair in known.items():
+        old, new = (person(one.issuer, one.identifier, project.issuer, project.strip_leading_zeros) for one in pair)
+        if old is not None and new is not None and old != new:
+            pairs.append((old, new))
+    return pairs
+
+
+def _rows(text: str) -> Iterable[tuple[int, Person, Person]]:
+    """Each line's number and pair."""
+    reader = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
+    try:
+        header = [name.strip().lower() for name in next(reader, [])]
+        if sorted(header) != sorted(COLUMNS):
+            raise InvalidTable("The table's first line is wrong.", f"It names the columns {', '.join(COLUMNS)}.")
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            if len(cells) != len(header):
+                raise InvalidTable(f"Line {reader.line_num} of the table does not have {len(header)} cells.")
+            named = dict(zip(header, cells, strict=True))
+            old = person(named["old_issuer"], named["old_id"])
+            new = person(named["new_issuer"], named["new_id"])
+            if old is None or new is None:
+                raise InvalidTable(f"Line {reader.line_num} of the table lacks an identifier.")
+            yield reader.line_num, old, new
+    except csv.Error:
+        raise InvalidTable(f"The table is no CSV: line {reader.line_num} cannot be read.") from None
+
+
+def _keep(node: Node, known: Mapping[Person, Person], actor: str, action: str) -> None:
+    """Replace the list durably, unless it has a loop under some project's rules: a crash leaves the old or the new."""
+    resolve(known.items())
+    for project in node.projects.values():
+        resolve(_ruled(known, project))
+    rows = [[old.issuer, old.identifier, new.issuer, new.identifier] for old, new in known.items()]
+    write_durably(_path(node), seal(_key(node), json.dumps(rows).encode(), _CONTEXT))
+    node.audit.append(action, actor, "aliases", count=len(known))
+
+
 def _path(node: Node) -> Path:
     return node.folder / "aliases"
 
@@ -76,10 +140,3 @@ def _read(node: Node) -> dict[Person, Person]:
         return {}
     rows = json.loads(unseal(_key(node), path.read_bytes(), _CONTEXT))
     return {Person(a, b): Person(c, d) for a, b, c, d in rows}
-
-
-def _write(node: Node, known: Mapping[Person, Person]) -> None:
-    """Replace the file durably: a crash leaves the old list or the new one."""
-    rows = [[old.issuer, old.identifier, new.issuer, new.identifier] for old, new in known.items()]
-    sealed = seal(_key(node), json.dumps(rows).encode(), _CONTEXT)
-    write_durably(_path(node), sealed)

@@ -42,7 +42,7 @@ def import_table(node: Node, project: ProjectId, text: str, actor: str = "operat
     rows = deidentify_rows(
         text,
         ProjectKeys.of(node.keys.pseudonym, project),
-        aliases.load(node),
+        aliases.load(node, rules),
         default_issuer=rules.issuer,
         strip_leading_zeros=rules.strip_leading_zeros,
     )

@@ -14,7 +14,7 @@ from carina.errors import Full
 from carina.model.clock import new_id, stamp
 from carina.model.instance import Reason, Source
 from carina.node import quarantine
-from carina.node.parcel import Parcel, wrap
+from carina.node.parcel import Parcel, recorded, wrap
 from carina.node.site import Node
 from carina.storage import arrivals
 
@@ -45,7 +45,8 @@ def receive(node: Node, data: bytes, source: Source) -> Receipt:
     arrival_id = new_id()
     reason = _refusal(node, data)
     if len(data) > KEEPABLE:
-        node.audit.append("refused-not-kept", str(source), arrival_id, reason=Reason.TOO_LARGE, size=len(data))
+        sender = str(recorded(source, node.project_of))
+        node.audit.append("refused-not-kept", sender, arrival_id, reason=Reason.TOO_LARGE, size=len(data))
         return Receipt(arrival_id, "refused", Reason.TOO_LARGE)
     _require_room(node, len(data))
     parcel = Parcel(source, stamp(), data)
@@ -55,7 +56,7 @@ def receive(node: Node, data: bytes, source: Source) -> Receipt:
     node.spool.put(arrival_id, wrap(parcel))
     try:
         with node.engine.begin() as connection:
-            arrivals.add(connection, arrival_id, source, len(data))
+            arrivals.add(connection, arrival_id, recorded(source, node.project_of), len(data))
     except IntegrityError:  # a node that starts has found the file and given it its row
         return Receipt(arrival_id, "received")
     except BaseException:
@@ -74,9 +75,9 @@ def _refuse(node: Node, arrival_id: str, parcel: Parcel, reason: Reason) -> None
     node.quarantine.put(arrival_id, wrap(parcel))
     try:
         with node.engine.begin() as connection:
-            arrivals.add(connection, arrival_id, parcel.source, len(parcel.data))
+            arrivals.add(connection, arrival_id, recorded(parcel.source, node.project_of), len(parcel.data))
             arrivals.finish(connection, arrival_id, "quarantined", reason=reason)
-            quarantine.note(node, connection, quarantine.Held.of(arrival_id, parcel, reason))
+            quarantine.note(node, connection, quarantine.Held.of(node, arrival_id, parcel, reason))
     except IntegrityError:  # a node that starts has given it its row; a worker will refuse it again
         return
     except BaseException:

@@ -6,6 +6,7 @@ The line travels inside the sealed file, so that a spool whose records are behin
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from dataclasses import dataclass, field
 
 from carina.errors import InvalidInstance
@@ -21,6 +22,14 @@ class Parcel:
     source: Source
     received_at: str
     data: bytes = field(repr=False)
+
+
+UNASSIGNED = Source("folder", "(not assigned)")
+
+
+def recorded(source: Source, assigned: Container[Source]) -> Source:
+    """The source as records may name it: a folder that nobody configured may be called after a patient."""
+    return UNASSIGNED if source.kind == "folder" and source not in assigned else source
 
 
 def wrap(parcel: Parcel) -> bytes:

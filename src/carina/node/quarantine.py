@@ -16,7 +16,7 @@ from sqlalchemy import Connection, RowMapping, and_, func, insert, select, updat
 from carina.errors import NotFound
 from carina.model.ids import ProjectId
 from carina.model.instance import Reason, Source
-from carina.node.parcel import Parcel
+from carina.node.parcel import Parcel, recorded
 from carina.node.site import Node
 from carina.storage import arrivals
 from carina.storage.schema import quarantine as table
@@ -49,6 +49,7 @@ class Held:
     @classmethod
     def of(
         cls,
+        node: Node,
         arrival_id: str,
         parcel: Parcel,
         reason: Reason,
@@ -58,7 +59,7 @@ class Held:
         kind: tuple[str | None, str | None] = (None, None),
     ) -> Self:
         """The entry for a parcel; `kind` is its modality and SOP class."""
-        where = (parcel.source, len(parcel.data), parcel.received_at)
+        where = (recorded(parcel.source, node.project_of), len(parcel.data), parcel.received_at)
         return cls(arrival_id, reason, *where, detail or reason.sentence, project, *kind)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from carina.errors import BadInput, NotFound, WrongKey
-from carina.node.parcel import Parcel, unwrap
+from carina.node.parcel import Parcel, recorded, unwrap
 from carina.node.site import Node
 from carina.storage import arrivals
 from carina.storage.instances import FileInstances
@@ -80,7 +80,7 @@ def _adopt(node: Node, name: str) -> str:
         log.error("file-unreadable", extra={"arrival": name, "error": type(error).__name__})
         return "unreadable"
     with node.engine.begin() as connection:
-        arrivals.add(connection, name, parcel.source, len(parcel.data))
+        arrivals.add(connection, name, recorded(parcel.source, node.project_of), len(parcel.data))
     return "adopted"
 
 

@@ -26,6 +26,7 @@ from carina.dicom.levels import BELONGS, COMPUTED, Level, instance_header
 from carina.dicom.parse import parse
 from carina.dicom.quiet import quiet
 from carina.errors import Busy, Conflict, Full, InvalidInstance, NotDicom, NotFound, Withheld, WrongKey
+from carina.model.ids import ProjectId
 from carina.model.instance import CleanInstance, RawInstance, Reason
 from carina.model.variables import BY_NAME
 from carina.node import aliases, quarantine
@@ -133,7 +134,7 @@ def _claim(node: Node, name: str) -> list[Arrival]:
 
 
 def _process_all(node: Node, batch: list[Arrival]) -> list[State]:
-    merged = aliases.load(node)
+    merged = {project.id: aliases.load(node, project) for project in node.projects.values()}
     states: dict[str, State] = {}
     outcomes: list[_Outcome] = []
     for arrival in batch:
@@ -154,7 +155,7 @@ def _process_all(node: Node, batch: list[Arrival]) -> list[State]:
     return [states[arrival.id] for arrival in batch]
 
 
-def _prepare(node: Node, arrival: Arrival, merged: Mapping[Person, Person]) -> _Outcome:
+def _prepare(node: Node, arrival: Arrival, merged: Mapping[ProjectId, Mapping[Person, Person]]) -> _Outcome:
     """All that happens before the transaction: afterwards a file is in the store or in quarantine."""
     try:
         parcel = _parcel(node, arrival.id)
@@ -165,7 +166,7 @@ def _prepare(node: Node, arrival: Arrival, merged: Mapping[Person, Person]) -> _
         _require_fit(node, arrival, parcel)
         if project is None:
             raise Withheld(Reason.UNMAPPED_SOURCE, Reason.UNMAPPED_SOURCE.sentence)
-        clean = _clean(node, project, parcel, merged)
+        clean = _clean(node, project, parcel, merged[project.id])
     except (Withheld, NotDicom, InvalidInstance) as error:
         reason = Reason(error.reason) if isinstance(error, Withheld) else _REASONS[type(error)]
         return _refuse(node, arrival, parcel, reason, detail=error.message)
@@ -238,6 +239,7 @@ def _refuse(node: Node, arrival: Arrival, parcel: Parcel, reason: Reason, *, det
     node.quarantine.put(arrival.id, wrap(parcel))
     project = _project(node, parcel)
     held = quarantine.Held.of(
+        node,
         arrival.id,
         parcel,
         reason,

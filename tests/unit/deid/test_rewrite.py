@@ -240,6 +240,8 @@ def test_codes_of_the_standards_stay_with_their_own_meaning_and_local_ones_becom
         coded("999999999", "SCT", "Maria"),
         coded("GARCIA", "99HOSPITAL", "Maria"),
         coded("Maria Garcia", "SCT", "Lung"),
+        coded("PETER", "DCM", "Peter"),
+        coded("mm", "UCUM", "Peter"),
     ]
     found = [
         (item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning)
@@ -251,6 +253,8 @@ def test_codes_of_the_standards_stay_with_their_own_meaning_and_local_ones_becom
         ("999999999", "SCT", "999999999"),
         ("261665006", "SCT", "Unknown"),
         ("261665006", "SCT", "Unknown"),
+        ("261665006", "SCT", "Unknown"),
+        ("mm", "UCUM", "mm"),
     ]
 
 

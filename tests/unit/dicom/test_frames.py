@@ -15,7 +15,7 @@ from carina.dicom.frames import can_decode, count, decoded, frame_bytes
 from carina.dicom.parse import parse
 from carina.dicom.rendering import Viewport, Window, render
 from carina.dicom.transcode import explicit_little_endian
-from carina.errors import InvalidInstance, NotFound
+from carina.errors import BadInput, InvalidInstance, NotFound
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 
@@ -86,6 +86,9 @@ def test_pixels_that_are_too_few_are_an_invalid_instance() -> None:
     broken.Rows = 100
     with pytest.raises(InvalidInstance):
         frame_bytes(broken, 1)
+    with pytest.raises(InvalidInstance):
+        render(broken)
+    broken.Rows = [2, 2]
     with pytest.raises(InvalidInstance):
         render(broken)
     broken.Rows = broken.Columns = 65535
@@ -180,3 +183,7 @@ def test_the_size_asked_for_is_kept_to_in_proportion() -> None:
     assert (jpeg.format, jpeg.size) == ("JPEG", (100, 50))
     part = picture(render(dataset, viewport=Viewport(2, 2, (2, 0, 2, 2)), window=Window(3.5, 1)))
     assert part.tolist() == [[0, 0], [255, 255]]
+    beyond = Image.open(io.BytesIO(render(dataset, viewport=Viewport(9, 9, (3, 0, 99_999, 99_999)))))
+    assert beyond.size == (4, 9)  # what there is of it: one column of two pixels
+    with pytest.raises(BadInput):
+        render(dataset, viewport=Viewport(9, 9, (4, 0, 1, 1)))

@@ -45,7 +45,7 @@ def source_of(principal: Principal) -> Source:
     """A sender is known by its token's name; people have none, and send nothing here."""
     kind, _, name = principal.subject.partition(":")
     if kind != "token" or not name:
-        raise NotAllowed("Images come in with a sender's token.", "Make one with `carina node token`.")
+        raise NotAllowed("Images come in with a sender's token.", "Make one with `carina node token create`.")
     return Source("token", name)
 
 

@@ -90,9 +90,9 @@ def example(title: str, pairs: Sequence[tuple[str, str]]) -> Example:
 
 
 EXAMPLES = (
-    example("CT in lung cancer", [("modality", "CT"), ("diagnosis", "C34")]),
-    example("MR of women aged 40 to 70", [("modality", "MR"), ("sex", "F"), ("age", "40-70")]),
-    example("PET at 60 and over", [("modality", "PT"), ("age", "60-")]),
+    example("CT of the chest", [("modality", "CT"), ("body_part", "CHEST")]),
+    example("Magnetic resonance", [("modality", "MR")]),
+    example("Lung cancer, 50 to 80 years", [("diagnosis", "C34"), ("age", "50-80")]),
 )
 
 

@@ -1,0 +1,329 @@
+"""`carina node …` on a real folder."""
+
+from __future__ import annotations
+
+import json
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+from tests.support import ct
+from tests.unit.cli.conftest import Run
+
+from carina.app.site import open_node
+from carina.node import worker
+
+INIT = ("--title", "Hospital Ficticio", "--institution", "Hospital Ficticio", "--country", "es")
+PASSWORD = "correct horse battery"
+HEADER = "patient_id,issuer,sex,birth_date,topography,morphology,diagnosis_date,stage,treatment,vital_status\n"
+ROW = "MRN-0001,,F,1960-01-02,C34.1,8140/3,2024-03-01,IIIA,surgery,alive\n"
+
+
+def archive(folder: Path) -> None:
+    """Do what the workers of a running node do, until nothing waits."""
+    with open_node(folder) as opened:
+        while worker.work(opened, "test"):
+            pass
+
+
+# --- founding ---------------------------------------------------------------------------------------------------------
+
+
+def test_init_makes_a_node_whose_keys_lie_outside_and_have_a_backup(run: Run, tmp_path: Path) -> None:
+    said = run("node", "init", tmp_path / "node", *INIT, "--key-backup", tmp_path / "safe" / "keys.json")
+    assert said.code == 0 and "is ready in" in said.output and "carina node serve" in said.output
+    keys, backup = tmp_path / "node-keys" / "node.json", tmp_path / "safe" / "keys.json"
+    assert keys.read_bytes() == backup.read_bytes()
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (keys, backup, tmp_path / "node")] == [0o600, 0o600, 0o700]
+    assert 'country = "ES"' in (tmp_path / "node" / "node.toml").read_text()
+    assert run("node", "audit", tmp_path / "node").output == "The audit trail is whole: 0 rows.\n"
+
+
+def test_init_asks_for_what_was_not_given_and_prints_the_keys_for_a_dash(run: Run, tmp_path: Path) -> None:
+    said = run("node", "init", tmp_path / "node", typed=b"Hospital\nHospital\nES\n-\n")
+    assert said.code == 0, said
+    assert (tmp_path / "node-keys" / "node.json").read_text().strip() in said.output
+
+
+def test_init_leaves_a_node_that_is_there_alone(run: Run, node: Path, tmp_path: Path) -> None:
+    before = (node / "node.toml").read_bytes()
+    run("node", "init", node, *INIT, "--key-backup", "-").complaint(73, "already", "Choose another folder")
+    assert (node / "node.toml").read_bytes() == before
+    assert not (tmp_path / "node-keys").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        (("--country", "Spain", "--key-backup", "safe.json"), 78, "country"),
+        (("--title", " ", "--key-backup", "safe.json"), 78, "title"),
+        (("--inside-port", "70000", "--key-backup", "safe.json"), 78, "inside.port"),
+        (("--ae-title", "A" * 17, "--key-backup", "safe.json"), 78, "ae_title"),
+        (("--project", "Lung Cancer", "--key-backup", "safe.json"), 78, "projects"),
+        (("--keys", "node/keys.json", "--key-backup", "safe.json"), 78, "--keys"),
+        (("--key-backup", "node/keys.json"), 65, "back-up"),
+        (("--key-backup", "node-keys/node.json"), 65, "back-up"),
+        (("--key-backup", "occupied"), 65, "back-up"),
+    ],
+)
+def test_an_init_that_is_refused_leaves_nothing_behind(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int, word: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("occupied").write_text("something else")
+    run("node", "init", "node", *INIT, *arguments).complaint(code, word)
+    assert [path.name for path in tmp_path.rglob("*")] == ["occupied"]
+    assert run("node", "init", "node", *INIT, "--key-backup", "safe.json").code == 0
+
+
+def test_keys_are_never_overwritten(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "keys.json").write_text("other keys")
+    said = run("node", "init", tmp_path / "node", *INIT, "--keys", tmp_path / "keys.json", "--key-backup", "-")
+    said.complaint(75, "keys are never overwritten")
+    assert (tmp_path / "keys.json").read_text() == "other keys"
+    assert not (tmp_path / "node").exists()
+
+
+@pytest.mark.parametrize("command", ["serve", "status", "audit", "join"])
+def test_a_folder_that_is_no_node_is_named_as_such(run: Run, tmp_path: Path, command: str) -> None:
+    run("node", command, tmp_path, typed=b"\n").complaint(78, "There is no node.toml", "carina node init")
+
+
+def test_an_unknown_setting_stops_every_command_and_is_named(run: Run, node: Path) -> None:
+    with (node / "node.toml").open("a") as file:
+        file.write('\n[colours]\nsky = "blue"\n')
+    run("node", "status", node).complaint(78, "colours", "docs/reference/settings.md")
+
+
+# --- people and tokens ------------------------------------------------------------------------------------------------
+
+
+def test_accounts_are_made_once_and_get_new_passwords(run: Run, node: Path) -> None:
+    add = ("node", "account", "add", node)
+    assert run(*add, "ana", "--password", PASSWORD).output == "ana can sign in.\n"
+    run(*add, "ana", "--password", PASSWORD).complaint(73, "already")
+    run(*add, "eva", "--password", "short").complaint(65, "10 to 1000")
+    run(*add, "Not A Name", "--password", PASSWORD).complaint(65, "name")
+    assert run("node", "account", "password", node, "ana", "--password", "x" * 12).code == 0
+    run("node", "account", "password", node, "nobody", "--password", PASSWORD).complaint(66, "no account")
+
+
+def test_a_token_is_shown_once_listed_and_revoked(run: Run, node: Path) -> None:
+    secret = run("node", "token", "create", node, "pacs", "--days", "30").output.strip()
+    assert secret.startswith("carina_")
+    run("node", "token", "create", node, "pacs").complaint(73, "token of this name")
+    run("node", "token", "create", node, "other", "--days", "0").complaint(65, "days")
+    listed = run("node", "token", "list", node).output
+    assert "pacs" in listed and "good" in listed and secret not in listed
+    assert run("node", "token", "revoke", node, "pacs").code == 0
+    assert "revoked" in run("node", "token", "list", node).output
+    run("node", "token", "revoke", node, "nobody").complaint(66, "no token")
+
+
+# --- images -----------------------------------------------------------------------------------------------------------
+
+
+def test_files_and_folders_are_taken_in_and_counted(run: Run, node: Path, tmp_path: Path) -> None:
+    (tmp_path / "some" / "deep").mkdir(parents=True)
+    for number, name in enumerate(("a", "some/b.dcm", "some/deep/c")):
+        (tmp_path / name).write_bytes(ct(number=number))
+    said = run("node", "ingest", node, tmp_path / "a", tmp_path / "some", "--source", "/nowhere/inbox")
+    assert (said.code, said.output.split(), said.error) == (0, ["3", "received"], "")
+    assert json.loads(run("node", "status", node, "--json").output)["spool"]["waiting"] == 3
+    archive(node)
+    status = json.loads(run("node", "status", node, "--json").output)
+    assert status["archive"] == {"patients": 1, "studies": 1, "series": 1, "instances": 3}
+    assert "3 instances" in run("node", "status", node).output
+
+
+def test_a_file_below_a_known_folder_has_that_folder_as_its_source(run: Run, node: Path, tmp_path: Path) -> None:
+    text = (node / "node.toml").read_text().replace("/nowhere/inbox", str(tmp_path / "inbox"))
+    (node / "node.toml").write_text(text)
+    for place in ("inbox/today", "elsewhere"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "a.dcm").write_bytes(ct(number=len(place)))
+        assert run("node", "ingest", node, tmp_path / place).code == 0
+    archive(node)
+    status = json.loads(run("node", "status", node, "--json").output)
+    assert (status["archive"]["instances"], status["quarantine"]) == (1, {"unmapped-source": 1})
+
+
+def test_what_is_refused_is_counted_kept_and_ends_with_65(run: Run, node: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.dcm").write_bytes(ct())
+    (tmp_path / "in" / "Garcia_Maria.dcm").write_bytes(b"a letter about Maria Garcia")
+    said = run("node", "ingest", node, tmp_path / "in")
+    said.complaint(65, "1 of 2 files")
+    assert "1 received" in said.output and "1 refused: The bytes are no DICOM file." in said.output
+    assert "Garcia" not in said.output + said.error
+    assert "not-dicom" in run("node", "quarantine", "list", node).output
+
+
+def test_an_empty_folder_or_a_missing_file_is_said(run: Run, node: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    run("node", "ingest", node, tmp_path / "empty").complaint(65, "no files")
+    missing = run("node", "ingest", node, tmp_path / "missing")
+    assert missing.code == 2 and "does not exist" in missing.error
+
+
+def test_quarantine_is_listed_retried_and_discarded(run: Run, node: Path, tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.dcm").write_bytes(ct(number=number))
+    assert run("node", "ingest", node, *sorted(tmp_path.glob("*.dcm"))).code == 0  # from no known folder
+    archive(node)
+    rows = json.loads(run("node", "quarantine", "list", node, "--json").output)
+    assert [(row["reason"], row["count"]) for row in rows] == [("unmapped-source", 3)]
+    reason = ("--reason", "unmapped-source")
+    entries = json.loads(run("node", "quarantine", "list", node, *reason, "--json").output)
+    assert [entry["modality"] for entry in entries] == ["CT"] * 3
+    assert entries[0]["id"] in run("node", "quarantine", "list", node, *reason).output
+
+    assert run("node", "quarantine", "retry", node, entries[0]["id"]).output == "1 will be tried again.\n"
+    run("node", "quarantine", "retry", node, entries[0]["id"]).complaint(66, "Not all of these wait")
+    run("node", "quarantine", "retry", node).complaint(65, "Name ids, or one --reason")
+    refused = run("node", "quarantine", "discard", node, *reason, typed=b"n\n")
+    assert refused.code == 130 and "ended" in refused.error
+    assert run("node", "quarantine", "discard", node, *reason, "--yes").output == "2 discarded.\n"
+    assert "Nothing is in quarantine." in run("node", "quarantine", "list", node).output
+    archive(node)
+    assert len(json.loads(run("node", "quarantine", "list", node, *reason, "--json").output)) == 1
+
+
+# --- datasets ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_dataset_goes_from_draft_to_published_to_withdrawn(run: Run, node: Path) -> None:
+    made = run("node", "dataset", "create", node, "--project", "lung", "--title", "Lung CT", "--query", "modality=CT")
+    iri = made.output.strip()
+    assert iri.startswith("urn:uuid:")
+    assert "draft" in run("node", "dataset", "list", node).output
+    run("node", "dataset", "withdraw", node, iri).complaint(73, "not published")
+    assert "fewer than 10 patients" in run("node", "dataset", "publish", node, iri).output
+    assert "published" in run("node", "dataset", "list", node).output
+    assert run("node", "dataset", "withdraw", node, iri).output == "Withdrawn.\n"
+    assert json.loads(run("node", "status", node, "--json").output)["datasets"]["withdrawn"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        (("--project", "breast", "--title", "T"), 66, "no such project"),
+        (("--project", "Not One", "--title", "T"), 65, "no name for a project"),
+        (("--project", "lung", "--title", " "), 65, "title"),
+        (("--project", "lung", "--title", "T", "--query", "modality"), 65, "modality=CT"),
+        (("--project", "lung", "--title", "T", "--query", "colour=red"), 65, "colour"),
+        (("--project", "lung", "--title", "T", "--query", "age=old"), 65, "age"),
+    ],
+)
+def test_a_dataset_that_cannot_be_is_refused(
+    run: Run, node: Path, arguments: tuple[str, ...], code: int, word: str
+) -> None:
+    run("node", "dataset", "create", node, *arguments).complaint(code, word)
+    assert json.loads(run("node", "status", node, "--json").output)["datasets"]["draft"] == 0
+
+
+def test_an_unknown_dataset_is_not_found(run: Run, node: Path) -> None:
+    for verb in ("publish", "withdraw"):
+        run("node", "dataset", verb, node, "urn:uuid:nothing").complaint(66, "no such dataset")
+
+
+# --- clinical data and merged identifiers -----------------------------------------------------------------------------
+
+
+def test_clinical_rows_of_persons_without_images_wait_for_them(run: Run, node: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.dcm").write_bytes(ct("MRN-0001"))
+    run("node", "ingest", node, tmp_path / "a.dcm", "--source", "/nowhere/inbox")
+    archive(node)
+    (tmp_path / "t.csv").write_text(HEADER + ROW + ROW.replace("MRN-0001", "MRN-0002"))
+    said = run("node", "clinical", "import", node, tmp_path / "t.csv", "--project", "lung")
+    assert (said.code, said.error) == (0, "")
+    assert said.output.splitlines() == [
+        "2 rows of 2 persons are kept.",
+        "1 of these persons have no images here yet; their rows wait for them.",
+    ]
+
+
+def test_a_bad_table_names_line_and_column_and_quotes_nothing(run: Run, node: Path, tmp_path: Path) -> None:
+    bad = ROW.replace("MRN-0001", "MRN-SECRET").replace("C34.1", "LUNGENKREBS").replace("1960-01-02", "02.01.1960")
+    (tmp_path / "t.csv").write_text(HEADER + ROW + bad)
+    said = run("node", "clinical", "import", node, tmp_path / "t.csv", "--project", "lung")
+    line = said.complaint(65, "line 3, topography", "line 3, birth_date", "clinical-data.md")
+    assert not any(value in line + said.output for value in ("SECRET", "LUNGENKREBS", "02.01.1960"))
+    (tmp_path / "t.csv").write_text(HEADER + ROW)
+    again = run("node", "clinical", "import", node, tmp_path / "t.csv", "--project", "lung")
+    assert "1 rows of 1 persons" in again.output
+
+
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        (b"patient_id;sex\n1;F\n", "first line"),
+        ((HEADER + ROW).encode("utf-16"), "UTF-8"),
+        ((HEADER + 'x,"').encode(), "no CSV"),
+        (b"", "first line"),
+    ],
+)
+def test_what_is_no_clinical_table_is_refused(run: Run, node: Path, tmp_path: Path, data: bytes, word: str) -> None:
+    (tmp_path / "t.csv").write_bytes(data)
+    run("node", "clinical", "import", node, tmp_path / "t.csv", "--project", "lung").complaint(65, word)
+    run("node", "clinical", "import", node, tmp_path / "t.csv", "--project", "other").complaint(
+        65 if word == "UTF-8" else 66
+    )
+
+
+def test_merged_identifiers_make_one_person_of_two(run: Run, node: Path, tmp_path: Path) -> None:
+    table = b"old_issuer,old_id,new_issuer,new_id\n,MRN-OLD,HOSPITAL,MRN-NEW\n"
+    assert run("node", "alias", "import", node, "-", typed=table).output == "1 merged identifiers are kept.\n"
+    for number, patient in enumerate(("MRN-OLD", "MRN-NEW")):
+        (tmp_path / f"{number}.dcm").write_bytes(ct(patient))
+    run("node", "ingest", node, *tmp_path.glob("*.dcm"), "--source", "/nowhere/inbox")
+    archive(node)
+    status = json.loads(run("node", "status", node, "--json").output)
+    assert (status["archive"]["patients"], status["archive"]["studies"]) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("table", "code", "word"),
+    [
+        (b"old,new\nA,B\n", 65, "columns"),
+        (b"old_issuer,old_id,new_issuer,new_id\n,MRN-A,,MRN-B\n,,,MRN-C\n", 65, "Line 3"),
+        (b"old_issuer,old_id,new_issuer,new_id\n,MRN-A,,MRN-B\n,MRN-B,,MRN-A\n", 73, "loop"),
+        (b"old_issuer,old_id,new_issuer,new_id\n,MRN-A,HOSPITAL,MRN-A\n", 65, "line 2"),
+        ("old_issuer,old_id,new_issuer,new_id\n,Ä,,B\n".encode("latin-1"), 65, "UTF-8"),
+    ],
+)
+def test_bad_merges_are_refused_as_a_whole(run: Run, node: Path, table: bytes, code: int, word: str) -> None:
+    said = run("node", "alias", "import", node, "-", typed=table)
+    assert "MRN-" not in said.complaint(code, word)
+    assert not (node / "aliases").exists()
+
+
+# --- trust ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_changed_audit_trail_is_found(run: Run, node: Path) -> None:
+    run("node", "token", "create", node, "pacs")
+    run("node", "token", "revoke", node, "pacs")
+    assert "whole: 2 rows" in run("node", "audit", node).output
+    with open_node(node) as opened, opened.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE audit SET actor = 'nobody' WHERE seq = (SELECT min(seq) FROM audit)")
+    run("node", "audit", node).complaint(73, "audit trail")
+
+
+def test_serving_one_folder_twice_is_refused(run: Run, node: Path) -> None:
+    from carina.app.processes import only_one
+
+    held, free = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with only_one(node):
+            held.set()
+            free.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(5)
+    run("node", "serve", node).complaint(75, "already runs")
+    free.set()
+    thread.join()
