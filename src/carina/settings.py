@@ -37,14 +37,23 @@ class _Part(BaseModel):
 
 
 class Listen(_Part):
-    """Where a listener waits. Off loopback, plain HTTP is refused: put a TLS proxy in front and name it."""
+    """Where a listener waits. Off loopback, plain HTTP is refused: put a TLS proxy in front and name it.
+
+    host    address to listen on
+    port    its port; 0 lets the system choose
+    """
 
     host: str = "127.0.0.1"
     port: Port = 0
 
 
 class Dimse(_Part):
-    """The DICOM network listener; left out of the file, the node has none."""
+    """The DICOM network listener; left out of the file, the node has none.
+
+    host      address to listen on
+    port      its port
+    ae_title  the node's own AE title, at most 16 characters
+    """
 
     host: str = "127.0.0.1"
     port: Port = 11112
@@ -52,7 +61,14 @@ class Dimse(_Part):
 
 
 class ProjectSettings(_Part):
-    """One project: what its images share. `issuer` stands in where an image names no issuer of its identifiers."""
+    """One project: what its images share.
+
+    id                   short name: small letters, digits, hyphens; never changed, for keys are derived from it
+    title                what it is about
+    profile              de-identification profile; this version has `basic`
+    issuer               of patient identifiers, where an image names none
+    strip_leading_zeros  whether `007` and `7` are the same person's identifier
+    """
 
     id: ProjectName
     title: Name
@@ -62,7 +78,12 @@ class ProjectSettings(_Part):
 
 
 class SourceSettings(_Part):
-    """One source and the project its images belong to. `name`: AE title, token's name or folder."""
+    """One source and the project its images belong to.
+
+    kind     `aet`, `token` or `folder`
+    name     calling AE title, name of a token, or absolute path of a folder
+    project  id of a project of this file
+    """
 
     kind: Literal["aet", "token", "folder"]
     name: Name
@@ -108,7 +129,11 @@ class NodeSettings(_Service):
     country            ISO 3166-1, two capital letters
     public_url         the outside listener's address; None: the node takes part in search only
     console_url        the inside listener's address for browsers
-    inside, outside    ingest, console and staff; what others may reach
+    inside             listener for ingest, console and staff
+    outside            listener for what others may reach
+    dimse              the DICOM network listener
+    projects           what images belong to
+    sources            where images may come from; all others wait in quarantine
     workers            processes that take instances from the spool into the archive
     largest_instance   bytes; larger ones are refused
     """
@@ -133,7 +158,8 @@ class HubSettings(_Service):
 
     public_url      the hub's address, for people and in invitations
     listen          the web listener
-    broker          where nodes connect; `broker_names` are further names in its certificate
+    broker          where nodes connect
+    broker_names    names by which nodes reach the broker, the first stands in invitations
     answer_within   seconds that a search waits for nodes
     """
 

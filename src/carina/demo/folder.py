@@ -124,6 +124,6 @@ def _hold(port: int) -> socket.socket:
 
 
 def password() -> str:
-    """A password that is easy to type: four groups of four small letters and digits."""
+    """A password that is easy to type: three groups of four small letters and digits (59 bits)."""
     alphabet = "abcdefghjkmnpqrstuvwxyz23456789"
-    return "-".join("".join(secrets.choice(alphabet) for _ in range(4)) for _ in range(4))
+    return "-".join("".join(secrets.choice(alphabet) for _ in range(4)) for _ in range(3))

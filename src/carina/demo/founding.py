@@ -101,5 +101,5 @@ def _about(site: Site, state: State) -> str:
     return (
         "CT, MR and PET of persons with cancer, with segmentations and a clinical table, "
         f"from {site.name}, {site.city}. "
-        "Made by `carina sample`: neither the persons nor the institution exist."
+        "Made up: neither the persons nor the institution exist."
     )

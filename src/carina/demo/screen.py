@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import threading
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -88,27 +91,30 @@ def _table(rows: list[NodeProgress], seconds: float) -> RenderableType:
 
 def welcome(console: Console, state: State) -> None:
     """The address, the accounts, three things to try."""
-    accounts = Table(box=None, padding=(0, 2), show_edge=False)
-    for heading in ("Where", "Name", "Password", "Who"):
-        accounts.add_column(heading, no_wrap=True)
-    addresses = {"hub": state.hub.url, **{place.key: place.url for place in state.nodes}}
-    for account in state.accounts:
-        accounts.add_row(addresses[account.service], account.name, account.password, account.role)
-    researcher = next(item for item in state.accounts if item.service == "hub" and item.role == "researcher")
-    node = state.nodes[0]
-    tries = (
-        f"1. Search live: {state.hub.url}/explorer?modality=CT&body_part=CHEST",
-        f"2. See what arrived and what waits in quarantine: {node.url}",
-        f"3. The same from a terminal: carina login {state.hub.url} --account {researcher.name}\n"
-        "                              carina search --modality MR",
-    )
+    lines = [Text(f"Open {state.hub.url}", style="bold"), Text()]
+    for key, address in (("hub", state.hub.url), *((place.key, place.url) for place in state.nodes)):
+        lines.append(Text(address))
+        lines += [
+            Text(f"    {account.name:<12}{account.password}") for account in state.accounts if account.service == key
+        ]
+    lines += [
+        Text(),
+        Text("1. Search live, signed in as researcher:"),
+        Text(f"   {state.hub.url}/explorer?modality=CT&body_part=CHEST"),
+        Text("2. See what arrived and what waits in quarantine, as manager of a node:"),
+        Text(f"   {state.nodes[0].url}"),
+        Text("3. The same from another terminal:"),
+        Text(f"   {_command()} login {state.hub.url} --account researcher"),
+        Text(f"   {_command()} search --modality MR"),
+    ]
     console.print()
-    console.print(
-        Panel(
-            Group(Text(f"Open {state.hub.url}", style="bold"), Text(), accounts, Text(), Text("\n".join(tries))),
-            title="Carina",
-            expand=False,
-            padding=(1, 2),
-        )
-    )
+    console.print(Panel(Group(*lines), title="Carina", expand=False, padding=(1, 2)))
     console.print(Text("  Ctrl-C ends everything; the next start goes on here."))
+
+
+def _command() -> str:
+    """How this user calls the command line: by its name if that is on the path, else by where it is."""
+    if shutil.which("carina") is not None:
+        return "carina"
+    here = Path(sys.executable).with_name("carina")
+    return str(here.relative_to(Path.cwd())) if here.is_relative_to(Path.cwd()) else str(here)

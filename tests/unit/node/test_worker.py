@@ -66,6 +66,17 @@ def test_an_image_reaches_the_archive_and_leaves_the_spool(node: Node) -> None:
     assert found.header["00080060"]["Value"] == ["CT"]
 
 
+def test_one_arrival_can_be_processed_by_itself_and_twice(node: Node) -> None:
+    ingest.receive(node, ct(), SCANNER)
+    claimed = arrivals.claim(node.engine, "test")
+    assert claimed is not None
+    sealed = node.spool.read(claimed.id)
+    assert worker.process(node, claimed) == "archived"
+    node.spool.put(claimed.id, sealed)
+    assert worker.process(node, claimed) == "unchanged"
+    assert len(stored(node)) == 1 and node.audit.verify() == 1
+
+
 def test_the_same_image_again_changes_nothing(node: Node) -> None:
     first, again = take(node, ct()), take(node, ct())
     assert (again.state, again.uid) == ("unchanged", first.uid)
@@ -250,6 +261,20 @@ def test_two_workers_share_the_spool_and_nothing_is_done_twice(node: Node) -> No
     [tally] = arrivals.tally(node.engine)
     assert (tally.archived, tally.received, tally.total) == (40, 0, 40)
     assert len(stored(node)) == 40 and node.audit.verify() == 40
+
+
+def test_a_worker_that_starts_again_frees_what_it_had_claimed_before(node: Node) -> None:
+    ingest.receive(node, ct(), SCANNER)
+    assert arrivals.claim(node.engine, "worker-1") is not None
+    stop = threading.Event()
+    thread = threading.Thread(target=worker.run, args=(node, stop, "worker-1"))
+    thread.start()
+    end = time.monotonic() + 20
+    while arrivals.waiting(node.engine) and time.monotonic() < end:
+        time.sleep(0.02)
+    stop.set()
+    thread.join(10)
+    assert arrivals.waiting(node.engine) == 0
 
 
 def test_a_batch_that_cannot_be_told_together_is_told_one_by_one(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:

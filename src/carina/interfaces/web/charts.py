@@ -6,56 +6,64 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from carina.interfaces.web.words import GROUP_ORDER, at_least, value_label, variable_label
+from carina.interfaces.web.words import GROUP_ORDER, value_label, variable_label
 from carina.model.dataset import Group
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One group: `share` is its bar's length in percent of the longest; None when the number is hidden."""
+    """One group whose number is shown: `share` is its bar's length in percent of the longest."""
 
     label: str
-    text: str
-    share: float | None
+    patients: int
+    share: float
 
 
 @dataclass(frozen=True)
 class Chart:
-    """The groups of one variable, as a table with bars."""
+    """The groups of one variable. `hidden`: labels of those without a number.
+
+    A hidden group need not be small: it may be hidden so that a small one beside it cannot be worked out.
+    """
 
     variable: str
     label: str
     bars: tuple[Bar, ...]
+    hidden: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Star:
-    """A node's place in the picture."""
+    """A node's place in the picture; its label stands below it, or above in the upper half."""
 
     x: float
     y: float
     label: str
     online: bool
 
+    @property
+    def label_y(self) -> float:
+        """Where the label's baseline is."""
+        return self.y - 20 if self.y < 0 else self.y + 29
 
-def charts(groups: dict[str, tuple[Group, ...]], threshold: int) -> list[Chart]:
+
+def charts(groups: dict[str, tuple[Group, ...]]) -> list[Chart]:
     """A chart per variable that has groups, in the order people expect."""
     names = [name for name in GROUP_ORDER if groups.get(name)]
     names += [name for name in sorted(groups) if name not in GROUP_ORDER and groups[name]]
-    return [Chart(name, variable_label(name), bars(name, groups[name], threshold)) for name in names]
+    return [chart(name, groups[name]) for name in names]
 
 
-def bars(variable: str, groups: Sequence[Group], threshold: int) -> tuple[Bar, ...]:
-    """The largest group first, hidden ones last; ages in their own order."""
+def chart(variable: str, groups: Sequence[Group]) -> Chart:
+    """The largest group first; ages in their own order."""
     ordered = sorted(groups, key=lambda group: _order(variable, group))
-    longest = max((group.patients or 0 for group in groups), default=0)
-    return tuple(
-        Bar(
-            value_label(variable, group.value),
-            at_least(group.patients, threshold),
-            None if group.patients is None else round(100 * group.patients / longest, 1) if longest else 0.0,
-        )
-        for group in ordered
+    shown = [(group.value, group.patients) for group in ordered if group.patients is not None]
+    longest = max((patients for _, patients in shown), default=0)
+    return Chart(
+        variable,
+        variable_label(variable),
+        tuple(Bar(value_label(variable, value), patients, share(patients, longest)) for value, patients in shown),
+        tuple(value_label(variable, group.value) for group in ordered if group.patients is None),
     )
 
 
@@ -63,7 +71,7 @@ def _order(variable: str, group: Group) -> tuple[int, str]:
     if variable == "age":
         first = group.value.split("-")[0].rstrip("+")
         return (int(first) if first.isdecimal() else 1000, group.value)
-    return (-(group.patients if group.patients is not None else -1), group.value)
+    return (-(group.patients or 0), group.value)
 
 
 def share(part: int, whole: int) -> float:
@@ -86,7 +94,7 @@ def sky(nodes: Sequence[tuple[str, bool]]) -> Sky:
         Star(round(130 * math.cos(angle), 1), round(105 * math.sin(angle), 1), label, online)
         for angle, (label, online) in zip(angles, nodes, strict=True)
     )
-    top = min((star.y for star in stars), default=0) - 20
+    top = min((star.y for star in stars), default=0) - 38
     bottom = max((star.y for star in stars), default=0) + 38
     top, bottom = min(top, -40), max(bottom, 40)
     return Sky(stars, f"-180 {top:g} 360 {bottom - top:g}")

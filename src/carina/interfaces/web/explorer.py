@@ -253,13 +253,20 @@ def filled(rows: Sequence[Row], answers: Sequence[NodeAnswer]) -> list[Row]:
 def outcome(answers: Sequence[NodeAnswer], waiting: int) -> dict[str, object]:
     """What the line of the total says."""
     summed = total(list(answers))
-    return {"total": summed, "waiting": waiting, "others": _others(summed)}
+    return {"total": summed, "waiting": waiting, "sentence": sentence(summed, waiting)}
 
 
-def _others(summed: Total) -> list[str]:
-    words = (
-        (summed.unknown, "that does not know all terms", "that do not know all terms"),
-        (summed.refused, "that refused", "that refused"),
-        (summed.silent, "that did not answer", "that did not answer"),
+def sentence(summed: Total, waiting: int) -> str:
+    """What the total is made of: `Sum of 2 shown nodes, and 1 node below the threshold; 1 node did not answer.`"""
+    said = f"Sum of {plural(summed.counted, 'shown node')}" if summed.counted else "No node gave a number"
+    if summed.below_threshold:
+        below = f"{plural(summed.below_threshold, 'node')} below the threshold"
+        said = f"{said}, and {below}" if summed.counted else f"No number to show: {below}"
+    further = (
+        (summed.unknown, "does not know all terms", "do not know all terms"),
+        (summed.refused, "refused", "refused"),
+        (summed.silent, "did not answer", "did not answer"),
+        (waiting, "is still asked", "are still asked"),
     )
-    return [f"{plural(count, 'node')} {one if count == 1 else many}" for count, one, many in words if count]
+    parts = [f"{plural(count, 'node')} {one if count == 1 else many}" for count, one, many in further if count]
+    return "; ".join([said, *parts]) + "."

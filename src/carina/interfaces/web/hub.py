@@ -97,7 +97,7 @@ def _catalogue_routes(hub: Hub, pages: Pages) -> list[Route]:
             "hub/dataset.html",
             dataset=found,
             node_title=entry.node_title,
-            charts_shown=charts.charts(found.groups, found.threshold),
+            charts_shown=charts.charts(found.groups),
             snippets=dataset_snippets(hub.url, found.iri),
         )
 

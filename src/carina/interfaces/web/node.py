@@ -172,7 +172,7 @@ def _dataset_routes(node: Node, pages: Pages) -> list[Route]:
             "node/dataset.html",
             dataset=dataset,
             description=description,
-            charts_shown=charts.charts(description.groups, description.threshold),
+            charts_shown=charts.charts(description.groups),
             hubs=[hub.title for hub in await run_in_threadpool(list_hubs, node)],
             may_manage=may_manage(who),
             done=done(request),

@@ -49,8 +49,13 @@ def value_label(variable: str, value: str) -> str:
     values = dict(BY_NAME[variable].values) if variable in BY_NAME else {}
     label = values.get(value)
     if label is None:
-        return {"": "Not stated"}.get(value, value.replace("-", "–") if variable == "age" else value)
+        return {"": "Not stated"}.get(value, _band(value) if variable == "age" else value)
     return f"{label} ({value})" if variable in ("diagnosis", "modality") else label
+
+
+def _band(value: str) -> str:
+    """`0–9` for `00-09`."""
+    return "–".join(part.removeprefix("0") or "0" for part in value.split("-"))
 
 
 def number(value: int) -> str:

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from carina.interfaces.web.charts import bars, charts, share, sky
+from carina.interfaces.web.charts import chart, charts, share, sky
 from carina.model.dataset import Group
 
 
-def test_a_hidden_group_has_no_length_and_stands_last() -> None:
-    made = bars("sex", (Group("O", None), Group("F", 20), Group("M", 40)), 10)
-    assert [bar.label for bar in made] == ["Male", "Female", "Other"]
-    assert [bar.share for bar in made] == [100.0, 50.0, None]
-    assert made[2].text == "fewer than 10"
+def test_a_hidden_group_is_named_without_a_number_or_a_length() -> None:
+    made = chart("sex", (Group("O", None), Group("F", 20), Group("M", 40)))
+    assert [(bar.label, bar.patients, bar.share) for bar in made.bars] == [("Male", 40, 100.0), ("Female", 20, 50.0)]
+    assert made.hidden == ("Other",)
 
 
 def test_ages_keep_their_own_order() -> None:
-    made = bars("age", (Group("90+", None), Group("60-69", 40), Group("40-49", 90)), 10)
-    assert [bar.label for bar in made] == ["40–49", "60–69", "90+"]
+    made = chart("age", (Group("90+", 12), Group("60-69", 40), Group("00-09", 90), Group("10-19", None)))
+    assert [bar.label for bar in made.bars] == ["0–9", "60–69", "90+"]
+    assert made.hidden == ("10–19",)
 
 
 def test_charts_come_in_the_order_of_the_variables_and_leave_out_empty_ones() -> None:
-    made = charts(
-        {"diagnosis": (Group("C34", 12),), "sex": (Group("F", 12),), "age": (), "extra": (Group("x", 11),)}, 10
-    )
-    assert [chart.variable for chart in made] == ["sex", "diagnosis", "extra"]
+    groups = {"diagnosis": (Group("C34", 12),), "sex": (Group("F", 12),), "age": (), "extra": (Group("x", 11),)}
+    assert [made.variable for made in charts(groups)] == ["sex", "diagnosis", "extra"]
 
 
 def test_all_hidden_groups_make_no_division_by_zero() -> None:
-    assert [bar.share for bar in bars("sex", (Group("F", None), Group("M", None)), 10)] == [None, None]
+    assert chart("sex", (Group("F", None), Group("M", None))).bars == ()
     assert share(0, 0) == 0.0
 
 

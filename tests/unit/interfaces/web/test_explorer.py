@@ -11,10 +11,10 @@ from tests.pages import IRI_A, A, Answers, B, C
 
 from carina.errors import Unreachable
 from carina.hub.centre import Hub
-from carina.interfaces.web.explorer import canonical
+from carina.interfaces.web.explorer import canonical, sentence
 from carina.model.cohort import All, Between, OneOf
 from carina.model.ids import NodeId
-from carina.model.search import NodeAnswer
+from carina.model.search import NodeAnswer, Total
 
 
 def events(text: str) -> list[tuple[str, str]]:
@@ -53,7 +53,7 @@ def test_each_node_arrives_as_a_row_and_moves_the_total(rosa: TestClient, answer
     assert [name for name, _ in arrived] == [A, "total", B, "total", C, "total", "end"]
     assert "1\u202f184" in arrived[0][1]
     assert f'href="/datasets/{IRI_A}"' in arrived[0][1]
-    assert "2 nodes still to answer" in arrived[1][1]
+    assert "2 nodes are still asked." in arrived[1][1]
     assert arrived[2][1].count("fewer than 10") == 2
     assert "1\u202f241" in arrived[5][1]
     assert "Sum of 2 shown nodes, and 1 node below the threshold." in arrived[5][1]
@@ -132,9 +132,21 @@ def test_nodes_that_are_silent_refuse_or_lack_a_term_are_named(rosa: TestClient,
     assert "No answer in time." in page
     assert "Not allowed" in page
     assert "Not known there: diagnosis=C34." in page
-    assert "No number to show" in page or "no number to show" in page
-    for phrase in ("that does not know all terms", "that refused", "that did not answer"):
-        assert f"1 node {phrase}" in page
+    said = "No node gave a number; 1 node does not know all terms; 1 node refused; 1 node did not answer."
+    assert said in page
+
+
+@pytest.mark.parametrize(
+    ("numbers", "waiting", "said"),
+    [
+        ((60, 80, 3, 0, 0, 0, 0), 0, "Sum of 3 shown nodes."),
+        ((60, 80, 1, 2, 0, 0, 1), 0, "Sum of 1 shown node, and 2 nodes below the threshold; 1 node did not answer."),
+        ((0, 0, 0, 3, 0, 0, 0), 0, "No number to show: 3 nodes below the threshold."),
+        ((60, 80, 1, 0, 0, 0, 0), 2, "Sum of 1 shown node; 2 nodes are still asked."),
+    ],
+)
+def test_the_total_says_what_it_is_the_sum_of(numbers: tuple[int, ...], waiting: int, said: str) -> None:
+    assert sentence(Total(*numbers), waiting) == said
 
 
 def test_a_node_that_joined_since_counts_and_is_listed_when_all_wait(rosa: TestClient, answers: Answers) -> None:

@@ -67,7 +67,10 @@ def test_a_dataset_shows_its_groups_with_small_ones_hidden(anyone: TestClient) -
     page = anyone.get(f"/datasets/{IRI_A}").text
     assert "1\u202f184" in page
     assert "Bronchus and lung (C34)" in page
-    assert page.count("fewer than 10") == 5  # two ages, one body part, one maker, one diagnosis
+    assert "<b>Not shown:</b> 30–39, 90+</p>" in page
+    assert "<b>Not shown:</b> Canon (Toshiba)</p>" in page
+    assert page.count("Not shown:") == 4  # ages, body part, maker, diagnosis
+    assert page.count("fewer than 10") == 1  # why; a hidden group may be larger, so none is said to have fewer
     assert IRI_A in page
     assert "hub.dataset(" in page
 
