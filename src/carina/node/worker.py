@@ -86,14 +86,11 @@ def work(node: Node, name: str) -> list[State]:
     When it is not the files' fault (the disk is full, the records are held, the alias list does not open) the claims
     are given back, uncounted, before the error comes out.
     """
-    batch = _claim(node, name)
+    batch = arrivals.claim_batch(node.engine, name, BATCH, BATCH_BYTES)
     if not batch:
         return []
-    # What was tried before may be what killed its worker: it goes alone, so that it takes no other with it.
-    fresh = [one for one in batch if one.attempts == 1]
-    again = [[one] for one in batch if one.attempts > 1]
     try:
-        return [state for part in ([fresh] if fresh else []) + again for state in _process_all(node, part)]
+        return _process_all(node, batch)
     except Exception:
         for one in batch:
             _give_back(node, one, counted=False)
@@ -119,18 +116,6 @@ def run(node: Node, stop: threading.Event, name: str) -> None:
             stop.wait(PAUSE)
     arrivals.release_claims(node.engine, name)
     log.info("worker-ended", extra={"worker": name})
-
-
-def _claim(node: Node, name: str) -> list[Arrival]:
-    batch: list[Arrival] = []
-    while len(batch) < BATCH and sum(one.size for one in batch) < BATCH_BYTES:
-        arrival = arrivals.claim(node.engine, name)
-        if arrival is None:
-            break
-        batch.append(arrival)
-        if arrival.attempts > 1:
-            break
-    return batch
 
 
 def _process_all(node: Node, batch: list[Arrival]) -> list[State]:

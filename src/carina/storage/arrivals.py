@@ -76,22 +76,41 @@ def claim(engine: Engine, worker: str) -> Arrival | None:
     A claim ends with `finish`, `release_claims` or after five minutes; who then still works on it repeats what another
     does, which is harmless.
     """
-    free = _free(stamp(now() - CLAIM))
-    oldest = select(arrivals.c.id).where(free).order_by(arrivals.c.id).limit(1)
+    return next(iter(claim_batch(engine, worker, 1, 1)), None)
+
+
+def claim_batch(engine: Engine, worker: str, most: int, most_bytes: int) -> list[Arrival]:
+    """The oldest free arrivals, now claimed by `worker` in one transaction; empty when nothing waits.
+
+    At most `most` of them and about `most_bytes` bytes. What was tried before comes alone, for it may be what killed
+    its worker, and shall take no other with it.
+    """
+    oldest = (
+        select(arrivals.c.id, arrivals.c.size, arrivals.c.attempts)
+        .where(_free(stamp(now() - CLAIM)))
+        .order_by(arrivals.c.id)
+        .limit(most)
+    )
     with engine.connect() as connection:  # an idle worker leaves the write lock alone
-        if connection.execute(oldest).first() is None:
-            return None
+        if connection.execute(oldest.limit(1)).first() is None:
+            return []
     with engine.begin() as connection:
-        arrival_id = connection.execute(oldest.with_for_update(skip_locked=True)).scalar()
-        if arrival_id is None:
-            return None
+        chosen: list[str] = []
+        total = 0
+        for row in connection.execute(oldest.with_for_update(skip_locked=True)):
+            if chosen and (row.attempts > 0 or total >= most_bytes):
+                break
+            chosen.append(row.id)
+            total += row.size
+            if row.attempts > 0:
+                break
         taken = (
             update(arrivals)
-            .where(arrivals.c.id == arrival_id)
+            .where(arrivals.c.id.in_(chosen))
             .values(claimed_by=worker, claimed_at=stamp(), attempts=arrivals.c.attempts + 1)
         )
         connection.execute(taken)
-        return get(connection, arrival_id)
+        return [get(connection, arrival_id) for arrival_id in chosen]
 
 
 def _free(dead_before: str) -> ColumnElement[bool]:

@@ -175,3 +175,22 @@ def test_studies_show_how_they_fill_those_that_grew_last_first(engine: Engine) -
 def test_an_unknown_arrival_is_not_found(engine: Engine) -> None:
     with engine.connect() as connection, pytest.raises(NotFound):
         arrivals.get(connection, "nothing")
+
+
+def test_a_batch_is_claimed_whole_and_what_was_tried_before_comes_alone(engine: Engine) -> None:
+    with engine.begin() as connection:
+        for name in ("a", "b", "c", "d"):
+            arrivals.add(connection, name, SCANNER, 10)
+    assert arrivals.claim(engine, "died").id == "a"  # type: ignore[union-attr]
+    arrivals.release_claims(engine, "died")
+    assert [one.id for one in arrivals.claim_batch(engine, "w", 10, 1000)] == ["a"]
+    assert [one.id for one in arrivals.claim_batch(engine, "w", 2, 1000)] == ["b", "c"]
+    assert [one.id for one in arrivals.claim_batch(engine, "w", 2, 1000)] == ["d"]
+    assert arrivals.claim_batch(engine, "w", 2, 1000) == []
+
+
+def test_a_batch_ends_where_its_bytes_are_reached(engine: Engine) -> None:
+    with engine.begin() as connection:
+        for name in ("a", "b", "c"):
+            arrivals.add(connection, name, SCANNER, 600)
+    assert [one.id for one in arrivals.claim_batch(engine, "w", 10, 1000)] == ["a", "b"]
