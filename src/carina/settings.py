@@ -209,7 +209,8 @@ def read_keys(reference: str, folder: Path) -> KeyRing:
     elif kind == "env":
         text = os.environ.get(name, "")
     elif kind == "credential":
-        text = _key_file(Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent")) / name)
+        folder = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent"))
+        text = _key_file(folder / name, guarded=True)
     else:
         raise BadSettings("`keys` must begin with file:, env: or credential:.")
     try:
@@ -221,9 +222,10 @@ def read_keys(reference: str, folder: Path) -> KeyRing:
         ) from None
 
 
-def _key_file(path: Path) -> str:
+def _key_file(path: Path, guarded: bool = False) -> str:
+    """The file's text. `guarded`: its folder keeps others out, as systemd's does, whose files' modes show its ACL."""
     try:
-        if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        if not guarded and path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             raise BadSettings("The key file can be read by others.", f"Run: chmod 600 {path}")
         return path.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError):

@@ -90,7 +90,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         _until("hub and nodes answered", FOUNDED_WITHIN, lambda: all(_answers(url) for url in urls), process)
         yield demo
     finally:
-        process.send_signal(signal.SIGINT)
+        process.terminate()  # as Ctrl-C; SIGINT is deaf where the tests run in the background
         try:
             process.wait(60)
         except subprocess.TimeoutExpired:

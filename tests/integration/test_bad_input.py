@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import shutil
@@ -32,8 +31,12 @@ from carina.hub.nodes import invite
 from carina.interfaces.client.client import connect
 from carina.model.cohort import OneOf
 from carina.model.ids import ProjectId
+from carina.model.instance import Reason
+from carina.node import quarantine
 from carina.node.parcel import unwrap
+from carina.node.status import status
 from carina.storage import accounts, cohort
+from carina.storage.arrivals import waiting
 
 PASSWORD = "correct horse battery"
 HEADER = "patient_id,issuer,sex,birth_date,topography,morphology,diagnosis_date,stage,treatment,vital_status\n"
@@ -86,10 +89,17 @@ def new_hub(place: Path, name: str = "hub", url: str = "") -> Service:
     return Service("hub", place / name, url, ports=(port, broker))
 
 
-def carina(*arguments: object) -> subprocess.CompletedProcess[str]:
+def carina(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command, in a process of its own."""
-    command = [sys.executable, "-m", "carina", *map(str, arguments)]
-    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "carina", *map(str, arguments)],
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 def complaint(done: subprocess.CompletedProcess[str], code: int) -> str:
@@ -102,15 +112,15 @@ def complaint(done: subprocess.CompletedProcess[str], code: int) -> str:
 
 
 @contextmanager
-def serving(service: Service, before: Callable[[], object] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """The service in a process of its own, from when it answers; `before` runs in it first."""
+def serving(service: Service) -> Iterator[int]:
+    """The service in a process of its own, from when it answers; its process id."""
     with service.folder.with_suffix(".log").open("ab") as log:
         command = [sys.executable, "-m", "carina", service.kind, "serve", str(service.folder)]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=before)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
         until(lambda: process.poll() is not None or answers(f"http://127.0.0.1:{service.ports[0]}/health/ready"))
         assert process.poll() is None, service.log
-        yield process
+        yield process.pid
     finally:
         process.terminate()
         try:
@@ -139,24 +149,18 @@ def stow(node: Service, *files: bytes) -> httpx2.Response:
     return httpx2.post(url, content=message(files), headers=headers, timeout=60, trust_env=False)
 
 
-def status(node: Service) -> dict[str, Any]:
-    return dict(json.loads(carina("node", "status", node.folder, "--json").stdout))
-
-
 def settled(node: Service) -> dict[str, Any]:
     """The node's status when no instance waits for a worker."""
     with open_node(node.folder) as opened:
-        from carina.storage.arrivals import waiting
-
         until(lambda: waiting(opened.engine) == 0)
-    return status(node)
+        return status(opened)
 
 
-def in_quarantine(node: Service, reason: str) -> list[bytes]:
+def in_quarantine(node: Service, reason: Reason) -> list[bytes]:
     """The bytes that wait for one reason, as they were received."""
-    rows = json.loads(carina("node", "quarantine", "list", node.folder, "--reason", reason, "--json").stdout)
     with open_node(node.folder) as opened:
-        return [unwrap(opened.quarantine.read(row["id"])).data for row in rows]
+        held = quarantine.entries(opened, reason)
+        return [unwrap(opened.quarantine.read(one.id)).data for one in held]
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +186,7 @@ def test_a_truncated_file_rests_in_quarantine_as_it_came(node: Service) -> None:
     data = ct("MRN-CUT", size=64)[:-1000]
     assert stow(node, data).status_code == 200
     assert settled(node)["quarantine"]["damaged"] == 1
-    assert in_quarantine(node, "damaged") == [data]
+    assert in_quarantine(node, Reason.DAMAGED) == [data]
     assert "damaged" in carina("node", "quarantine", "list", node.folder).stdout
 
 
@@ -194,7 +198,7 @@ def test_a_text_named_dcm_is_refused_in_the_protocol_s_words_and_kept(node: Serv
     (tmp_path / "Garcia.dcm").write_bytes(text + b" Yours")
     said = complaint(carina("node", "ingest", node.folder, tmp_path / "Garcia.dcm"), 65)
     assert "1 of 1 files were not taken in" in said and "Garcia" not in said
-    assert sorted(in_quarantine(node, "not-dicom")) == [text, text + b" Yours"]
+    assert sorted(in_quarantine(node, Reason.NOT_DICOM)) == [text, text + b" Yours"]
     assert "Garcia" not in node.log
 
 
@@ -202,7 +206,7 @@ def test_an_unknown_transfer_syntax_rests_in_quarantine_as_it_came(node: Service
     data = ct("MRN-SYNTAX").replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.99999.1.2.1\0")
     assert stow(node, data).status_code == 200
     assert settled(node)["quarantine"]["unknown-transfer-syntax"] == 1
-    assert in_quarantine(node, "unknown-transfer-syntax") == [data]
+    assert in_quarantine(node, Reason.UNKNOWN_TRANSFER_SYNTAX) == [data]
 
 
 def test_good_files_between_bad_ones_are_archived(node: Service) -> None:
@@ -240,14 +244,9 @@ def test_a_wrong_key_stops_the_start_and_the_back_up_heals_it(tmp_path: Path) ->
     shutil.copy(tmp_path / "other.json", keys)
     said = complaint(carina("node", "serve", site.folder), 78)
     assert "is not the one these records were made with" in said and "back-up in place" in said
-    keys.write_text("{}")
-    assert "missing or damaged" in complaint(carina("node", "serve", site.folder), 78)
     keys.unlink()
-    assert "cannot be read" in complaint(carina("node", "serve", site.folder), 78)
+    assert "Put its back-up in place" in complaint(carina("node", "serve", site.folder), 78)
     shutil.copy(backup, keys)
-    keys.chmod(0o644)
-    assert "chmod 600" in complaint(carina("node", "serve", site.folder), 78)
-    keys.chmod(0o600)
     assert carina("node", "audit", site.folder).returncode == 0
 
 
@@ -275,11 +274,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "disk"
     place.mkdir()
     mount = shutil.which("mount")
-    made = (
-        mount
-        and subprocess.run([mount, "-t", "tmpfs", "-o", "size=44m", "none", place], capture_output=True).returncode
-    )
-    if made != 0:
+    command = [mount or "mount", "-t", "tmpfs", "-o", "size=44m", "none", str(place)]
+    if mount is None or subprocess.run(command, capture_output=True, check=False).returncode != 0:
         pytest.skip("a file system of its own cannot be mounted here; the superuser may")
     yield place
     subprocess.run(["umount", "-l", place], check=True)
@@ -331,11 +327,8 @@ def test_a_file_that_grows_too_large_for_its_quota_is_not_acknowledged(tmp_path:
     """As `ulimit -f` or a quota does: the write itself fails, amid the file."""
     site = new_node(tmp_path)
     limit = 4 * 2**20
-
-    def limited() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    with serving(site, before=limited):
+    with serving(site) as process:
+        resource.prlimit(process, resource.RLIMIT_FSIZE, (limit, limit))
         refused = stow(site, ct("MRN-LARGE", size=2048))
         assert refused.status_code == 503 and "no room left" in refused.json()["detail"]
         assert stow(site, ct("MRN-SMALL")).status_code == 200
@@ -355,30 +348,23 @@ def test_a_wrong_password_is_said_on_the_page_to_programs_and_on_the_command_lin
         typed = {"name": "rosa", "password": "wrong password", "csrf": csrf(form), "next": "/"}
         answer = browser.post("/sign-in", data=typed, headers=page)
         assert answer.status_code == 401
-        assert "Name or password is wrong." in answer.text and "wrong password" not in answer.text.replace(
-            "is wrong", ""
-        )
+        assert "Name or password is wrong." in answer.text
         answer = browser.post("/api/session", json={"name": "rosa", "password": "wrong password"})
         assert (answer.status_code, answer.json()["error"]) == (401, "sign-in-failed")
         assert "operator can set a new password" in answer.json()["hint"]
     with pytest.raises(SignInFailed):
         connect(hub.url, account="rosa", password="wrong password")
-    environment = {
-        **os.environ,
-        "CARINA_PASSWORD": "wrong password",
-        "CARINA_CONFIG": str(hub.folder.parent / "config"),
-    }
-    command = [sys.executable, "-m", "carina", "login", hub.url, "--account", "rosa"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert "Name or password is wrong." in complaint(done, 77)
-    assert connect(hub.url, account="rosa", password=PASSWORD).datasets() == []
+    typed_there = {"CARINA_PASSWORD": "wrong password", "CARINA_CONFIG": str(hub.folder.parent / "config")}
+    assert "Name or password is wrong." in complaint(carina("login", hub.url, "--account", "rosa", **typed_there), 77)
+    with connect(hub.url, account="rosa", password=PASSWORD) as client:
+        assert client.datasets() == []
     assert "wrong password" not in hub.log
 
 
 def test_no_hub_is_said_to_researchers_and_to_nodes(tmp_path: Path) -> None:
     gone, site = new_hub(tmp_path), new_node(tmp_path)
-    with pytest.raises(Unreachable):
-        connect(gone.url).datasets()
+    with pytest.raises(Unreachable), connect(gone.url) as client:
+        client.datasets()
     assert "Check that it runs" in complaint(carina("datasets", gone.url), 69)
     with open_hub(gone.folder) as opened:
         invitation = invite(opened, 1)
@@ -400,6 +386,6 @@ def test_an_invitation_is_good_once_and_at_its_own_hub_only(hub: Service, tmp_pa
     foreign = carina("hub", "invite", other.folder).stdout.strip()
     said = complaint(carina("node", "join", two.folder, foreign), 65)
     assert "another hub's" in said
-    assert status(two)["hubs"] == []
+    assert settled(two)["hubs"] == []
     fresh = carina("hub", "invite", hub.folder).stdout.strip()
     assert carina("node", "join", two.folder, fresh).returncode == 0

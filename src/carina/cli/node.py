@@ -13,8 +13,6 @@ from rich.console import Console
 from rich.table import Table
 
 from carina.app.found import NewNode, found_node
-from carina.app.node import join as join_hub
-from carina.app.node import serve
 from carina.app.rekey import replace_node_signing_key
 from carina.app.site import open_node
 from carina.cli.backup import HELP, PROMPT, backup_place, save_backup
@@ -81,6 +79,8 @@ def init(
 @_folder
 def serve_(folder: Path) -> None:
     """Run the node until Ctrl-C."""
+    from carina.app.node import serve  # all doors at once: what the other commands do not wait for
+
     serve(folder)
 
 
@@ -89,6 +89,8 @@ def serve_(folder: Path) -> None:
 @click.argument("invitation", required=False)
 def join(folder: Path, invitation: str | None) -> None:
     """Join the hub that INVITATION names; without it, it is read from standard input."""
+    from carina.app.node import join as join_hub
+
     text = invitation or sys.stdin.readline()
     hub = join_hub(folder, text.strip())
     click.echo(f"Joined {hub.title} ({hub.id}). A running node connects by itself.")
