@@ -7,9 +7,9 @@ ARGS ?=
 
 .PHONY: setup check test test-long docs demo lock
 
-setup: .setup/done
+setup: $(VENV)/carina-set-up
 
-.setup/done: requirements/dev.txt requirements/build.txt requirements/assets.txt pyproject.toml scripts/setup.sh scripts/fetch_assets.py
+$(VENV)/carina-set-up: requirements/dev.txt requirements/build.txt requirements/assets.txt pyproject.toml scripts/setup.sh scripts/fetch_assets.py
 	PYTHON=$(PYTHON) bash scripts/setup.sh
 
 check: setup

@@ -52,6 +52,7 @@ def settings_page() -> str:
         ("[dimse]", settings.Dimse),
         ("[[projects]]", settings.ProjectSettings),
         ("[[sources]]", settings.SourceSettings),
+        ("[[instruments]]", settings.InstrumentSettings),
     ):
         parts.append(f"## `{name}`\n\n{inspect.getdoc(part)}\n\n{_table(part)}")
     return "\n".join(parts)

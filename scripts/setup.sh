@@ -13,7 +13,8 @@ sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 CHECK
 
 lacking=()
-command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || lacking+=(chromium)
+"$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || lacking+=(python3-venv)
+command -v chromium >/dev/null || lacking+=(chromium)
 command -v storescu >/dev/null || lacking+=(dcmtk)
 if [ ${#lacking[@]} -gt 0 ]; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -22,17 +23,17 @@ if [ ${#lacking[@]} -gt 0 ]; then
     apt-get update -qq
     apt-get install -y -qq --no-install-recommends "${lacking[@]}" >/dev/null
   else
-    fail "these programs are missing: ${lacking[*]}. Install them with your system's packages (on Debian: sudo apt-get install ${lacking[*]}) and run this again."
+    fail "these are missing: ${lacking[*]}. Install them with your system's packages (on Debian: sudo apt-get install ${lacking[*]}) and run this again."
   fi
 fi
 
-if [ ! -x .venv/bin/python ]; then
+if [ ! -x .venv/bin/pip ]; then
+  rm -rf .venv
   "$PYTHON" -m venv .venv || fail "no virtual environment could be made; on Debian: sudo apt-get install python3-venv"
 fi
 printf 'setup: installing Python packages\n'
 .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt -r requirements/build.txt
 .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 .venv/bin/python scripts/fetch_assets.py
-mkdir -p .setup
-touch .setup/done
+touch .venv/carina-set-up
 printf 'setup: done\n'

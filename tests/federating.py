@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.support import open_test_node, ring
 
+from carina.federation.brokerkeys import broker_name, broker_seed
 from carina.federation.signing import SigningKey, party_id
 from carina.federation.transport import MemoryExchange
 from carina.hub import nodes
@@ -49,6 +50,7 @@ def open_test_hub(folder: Path, *, seed: int = 99, **changes: Any) -> Iterator[H
         transport=MemoryExchange(me).transport(me),
         broker="127.0.0.1:8701",
         broker_ca=certify(folder / "ca", ["localhost"]),
+        nkey=broker_name(broker_seed(b"h" * 32)),
     )
     try:
         yield replace(hub, **changes)
@@ -87,7 +89,7 @@ def described(node: Node, **changes: Any) -> DatasetDescription:
         studies=80,
         series=160,
         instances=1600,
-        groups={"modality": (Group("CT", 40),), "sex": (Group("F", 22), Group("M", 18)), "age": (Group("90+", None),)},
+        groups={"modality": (Group("CT", 40),), "sex": (Group("F", 22), Group("M", 18)), "age": (Group("60-69", 40),)},
         digest="d" * 64,
         computed="2026-01-02T03:04:05.678901Z",
     )

@@ -18,6 +18,7 @@ from carina.hub import catalogue
 from carina.hub.centre import Hub
 from carina.interfaces.api.identity import Identity
 from carina.interfaces.api.problems import exception_handlers
+from carina.interfaces.api.rate import RateLimit
 from carina.interfaces.api.security import Rules, middleware
 from carina.interfaces.web.hub import hub_frame, hub_pages
 from carina.interfaces.web.node import node_frame, node_pages
@@ -161,7 +162,7 @@ def hub_app(hub: Hub, identity: Identity, search: Any) -> Starlette:
     """The hub's pages behind the middleware they have in service."""
     error = hub_frame(hub, identity).error
     return Starlette(
-        routes=hub_pages(hub, identity, search),
+        routes=hub_pages(hub, identity, search, RateLimit(60, 60)),
         middleware=middleware(Rules(hub.url), identity, error),
         exception_handlers=exception_handlers(error),  # type: ignore[arg-type]
     )

@@ -20,6 +20,7 @@ CarinaError
 ├── Full                  no room left on the disk
 ├── Busy                  another process holds the folder or the port
 ├── Unreachable           the other side does not answer
+│   └── JourneyFailed     the demonstration did not show what it should
 └── Withheld              an instance that must not pass yet; it rests in quarantine
 
 A message says what happened and quotes no header value, identifier or secret. `hint` says what to do next.
@@ -154,6 +155,12 @@ class Unreachable(CarinaError):
     """The other side does not answer."""
 
     hint = "Check that it runs and that the address is right."
+
+
+class JourneyFailed(Unreachable):
+    """The demonstration did not show what it should."""
+
+    hint = "The logs in the demonstration's folder say more."
 
 
 class Withheld(CarinaError):

@@ -12,9 +12,9 @@ import os
 import stat
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -90,6 +90,27 @@ class SourceSettings(_Part):
     project: ProjectName
 
 
+class InstrumentSettings(_Part):
+    """One instrument, for what the index says of its series. An image must have every mark that is named, and one is.
+
+    identifier            in a register of instruments: a handle or DOI (PIDINST), or the site's own
+    station_name          Station Name (0008,1010)
+    device_serial_number  Device Serial Number (0018,1000)
+    ae_title              calling AE title
+    """
+
+    identifier: Name
+    station_name: str = ""
+    device_serial_number: str = ""
+    ae_title: str = ""
+
+    @model_validator(mode="after")
+    def _has_a_mark(self) -> Self:
+        if not (self.station_name or self.device_serial_number or self.ae_title):
+            raise ValueError("name station_name, device_serial_number or ae_title")
+        return self
+
+
 class _Service(BaseSettings):
     """What both kinds of service choose.
 
@@ -134,8 +155,9 @@ class NodeSettings(_Service):
     dimse              the DICOM network listener
     projects           what images belong to
     sources            where images may come from; all others wait in quarantine
+    instruments        known scanners, the first that fits counts
     workers            processes that take instances from the spool into the archive
-    largest_instance   bytes; larger ones are refused
+    largest_instance   bytes; larger ones are refused. Of an instance the memory holds several copies
     """
 
     model_config = SettingsConfigDict(env_prefix="CARINA_NODE_", env_nested_delimiter="__", extra="forbid", frozen=True)
@@ -148,19 +170,21 @@ class NodeSettings(_Service):
     outside: Listen = Listen(port=8722)
     dimse: Dimse | None = None
     workers: Annotated[int, Field(ge=1, le=64)] = 1
-    largest_instance: Annotated[int, Field(ge=1024)] = 2_000_000_000
+    largest_instance: Annotated[int, Field(ge=1024)] = 1_000_000_000
     projects: tuple[ProjectSettings, ...] = ()
     sources: tuple[SourceSettings, ...] = ()
+    instruments: tuple[InstrumentSettings, ...] = ()
 
 
 class HubSettings(_Service):
     """`hub.toml`.
 
-    public_url      the hub's address, for people and in invitations
-    listen          the web listener
-    broker          where nodes connect
-    broker_names    names by which nodes reach the broker, the first stands in invitations
-    answer_within   seconds that a search waits for nodes
+    public_url         the hub's address, for people and in invitations
+    listen             the web listener
+    broker             where nodes connect
+    broker_names       names by which nodes reach the broker; a node that joins is told the first
+    answer_within      seconds that a search waits for nodes
+    searches_a_minute  of one account or token
     """
 
     model_config = SettingsConfigDict(env_prefix="CARINA_HUB_", env_nested_delimiter="__", extra="forbid", frozen=True)
@@ -170,6 +194,7 @@ class HubSettings(_Service):
     broker: Listen = Listen(port=8701)
     broker_names: tuple[str, ...] = ()
     answer_within: Annotated[float, Field(gt=0, le=60)] = 5.0
+    searches_a_minute: Annotated[int, Field(ge=1)] = 60
 
 
 S = TypeVar("S", NodeSettings, HubSettings)

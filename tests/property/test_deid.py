@@ -123,6 +123,27 @@ def test_a_persons_own_name_does_not_pass_as_a_code_string(secret: str) -> None:
 
 
 @few
+@given(secret=words.filter(str.isascii), place=st.sampled_from(["BodyPartExamined", "ScanOptions", "FilterMaterial"]))
+def test_a_name_that_nothing_else_in_the_header_tells_does_not_pass_as_a_code_string(secret: str, place: str) -> None:
+    assert secret.upper().encode() not in clean(ct(elements={place: secret.upper()})).data
+
+
+@few
+@given(digits=st.from_regex(r"[1-9][0-9]{6,8}", fullmatch=True))
+def test_a_persons_own_number_does_not_pass_as_a_number(digits: str) -> None:
+    elements = {
+        "PatientID": f"{digits[:3]}-{digits[3:]}",
+        "SeriesNumber": digits,
+        "KVP": digits,
+        "XRayTubeCurrent": digits,
+    }
+    out = clean(ct(elements=elements))
+    found = read(out)
+    assert not any(keyword in found for keyword in ("KVP", "XRayTubeCurrent"))
+    assert digits not in str(found.get("SeriesNumber", ""))
+
+
+@few
 @given(first=days, second=days, patient=identities)
 def test_the_days_between_two_dates_of_a_person_stay(first: date, second: date, patient: str) -> None:
     def shifted(day: date) -> date:

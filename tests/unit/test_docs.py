@@ -35,6 +35,7 @@ def test_the_reference_is_what_the_code_says(reference: dict[str, object], monke
         settings.Dimse,
         settings.ProjectSettings,
         settings.SourceSettings,
+        settings.InstrumentSettings,
     ],
 )
 def test_every_setting_has_a_meaning_in_the_reference(model: type[BaseModel], reference: dict[str, object]) -> None:

@@ -38,12 +38,13 @@ class NewNode:
 
 @dataclass(frozen=True)
 class NewHub:
-    """What `carina hub init` must know."""
+    """What `carina hub init` must know. `broker_names`: by which nodes on other machines reach the broker."""
 
     title: str
     public_url: str
     port: int = 8700
     broker_port: int = 8701
+    broker_names: tuple[str, ...] = ()
 
 
 def found_node(folder: Path, keys: Path, new: NewNode) -> str:
@@ -180,6 +181,13 @@ issuer = {_text(new.issuer)}  # of patient identifiers, where an image names non
 
 
 def _hub_toml(hub: str, new: NewHub, keys: Path) -> str:
+    host = "0.0.0.0" if new.broker_names else "127.0.0.1"  # noqa: S104  for nodes elsewhere
+    names = (
+        "# By which nodes reach the broker; a node that joins is told the first.\n"
+        f"broker_names = [{', '.join(map(_text, new.broker_names))}]\n"
+        if new.broker_names
+        else ""
+    )
     return f"""# A Carina hub; docs/reference/settings.md lists all settings. Environment variables CARINA_HUB_* win.
 id = {_text(hub)}  # from the first key; never changes
 title = {_text(new.title)}
@@ -192,7 +200,7 @@ keys = {_text(f"file:{keys.resolve()}")}
 
 smallest_count = 10  # smaller counts read "fewer than 10"
 answer_within = 5.0  # seconds that a search waits for nodes
-
+{names}
 # The web site. Off loopback it needs a TLS proxy; name that in trusted_proxies.
 [listen]
 host = "127.0.0.1"
@@ -200,6 +208,6 @@ port = {new.port}
 
 # Where nodes connect (NATS over TLS).
 [broker]
-host = "127.0.0.1"
+host = {_text(host)}
 port = {new.broker_port}
 """

@@ -16,10 +16,12 @@ from carina.app.processes import only_one, start_logs, stop_event
 from carina.federation.brokerkeys import broker_name, broker_seed
 from carina.federation.signing import SigningKey
 from carina.hub.centre import Hub
+from carina.hub.nodes import require_reachable
 from carina.interfaces import listener
 from carina.interfaces.api.hub import api_routes
 from carina.interfaces.api.identity import Identity, LocalAccounts
 from carina.interfaces.api.problems import exception_handlers
+from carina.interfaces.api.rate import RateLimit
 from carina.interfaces.api.security import Rules, middleware, networks
 from carina.interfaces.nats.broker import Broker, prepare
 from carina.interfaces.nats.federation import run_exchange, search
@@ -42,6 +44,7 @@ def open_hub(folder: Path, settings: HubSettings | None = None) -> Iterator[Hub]
     settings = settings or load_hub(folder)
     ring = read_keys(settings.keys, folder)
     site = prepare(folder / "broker", host=settings.broker.host, port=settings.broker.port, names=settings.broker_names)
+    seed = broker_seed(derive(ring.signing, "nkey", settings.id))
     engine = open_engine(settings.records or f"sqlite:///{folder.resolve() / 'records.sqlite'}")
     try:
         upgrade(engine, "hub")
@@ -56,18 +59,13 @@ def open_hub(folder: Path, settings: HubSettings | None = None) -> Iterator[Hub]
             signing=SigningKey.from_seed(ring.signing),
             engine=engine,
             audit=AuditTrail(engine),
-            transport=NatsTransport(
-                address=site.local, ca=site.ca, seed=_seed(ring.signing, settings), hub=settings.id, me=settings.id
-            ),
+            transport=NatsTransport(address=site.local, ca=site.ca, seed=seed, hub=settings.id, me=settings.id),
             broker=f"{settings.broker_names[0]}:{site.port}" if settings.broker_names else site.local,
             broker_ca=site.ca,
+            nkey=broker_name(seed),
         )
     finally:
         engine.dispose()
-
-
-def _seed(signing: bytes, settings: HubSettings) -> str:
-    return broker_seed(derive(signing, "nkey", settings.id))
 
 
 def serve(folder: Path) -> None:
@@ -75,12 +73,12 @@ def serve(folder: Path) -> None:
     start_logs()
     settings = load_hub(folder)
     with only_one(folder), open_hub(folder, settings) as hub:
+        require_reachable(hub)
         bound = listener.bind(settings.listen.host, settings.listen.port, "web site")
         site = prepare(
             folder / "broker", host=settings.broker.host, port=settings.broker.port, names=settings.broker_names
         )
-        nkey = broker_name(_seed(read_keys(settings.keys, folder).signing, settings))
-        broker = Broker(site, hub.id, nkey)
+        broker = Broker(site, hub.id, hub.nkey)
         asyncio.run(_serve(hub, settings, broker, bound))
 
 
@@ -105,8 +103,9 @@ def application(hub: Hub, settings: HubSettings) -> Starlette:
     def ask(query: Query) -> AsyncIterator[NodeAnswer]:
         return search(hub, query, hub.answer_within)
 
+    limit = RateLimit(times=settings.searches_a_minute, seconds=60)
     return Starlette(
-        routes=[*api_routes(hub, identity, ask), *hub_pages(hub, identity, ask)],
+        routes=[*api_routes(hub, identity, ask, limit), *hub_pages(hub, identity, ask, limit)],
         middleware=middleware(rules, identity, error_page),
         exception_handlers=exception_handlers(error_page),
     )

@@ -59,7 +59,27 @@ def stop_event() -> asyncio.Event:
     return event
 
 
+_OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class Lines(logging.Formatter):
+    """One line for each event: time, level, room, event, then its ids as `name=value`."""
+
+    default_msec_format = "%s.%03d"
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line with what was given by `extra`, in the order of its names."""
+        extras = sorted((name, value) for name, value in vars(record).items() if name not in _OWN_FIELDS)
+        return " ".join([super().formatMessage(record), *(f"{name}={value}" for name, value in extras)])
+
+
 def start_logs() -> None:
-    """Log to standard error: time, level, event. Libraries speak only when something is wrong."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    """Log to standard error. Libraries speak only when something is wrong."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(Lines())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("carina").setLevel(logging.INFO)
+    logging.getLogger("asyncio").addFilter(lambda record: "eof_received() has no effect" not in record.getMessage())

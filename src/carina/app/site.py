@@ -10,7 +10,7 @@ from carina.deid.profile import load_profile
 from carina.errors import BadSettings
 from carina.federation.signing import SigningKey
 from carina.model.ids import NodeId, ProjectId, project_id
-from carina.model.instance import Source
+from carina.model.instance import Instrument, Source
 from carina.node.site import Node, Project
 from carina.settings import NodeSettings, load_node, read_keys
 from carina.storage.audit import AuditTrail
@@ -47,6 +47,7 @@ def open_node(folder: Path, settings: NodeSettings | None = None) -> Iterator[No
             quarantine=SealedFolder(folder / "quarantine", ring.storage),
             instances=FileInstances(folder / "store"),
             audit=AuditTrail(engine),
+            instruments=tuple(Instrument(**item.model_dump()) for item in settings.instruments),
         )
     finally:
         engine.dispose()

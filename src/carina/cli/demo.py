@@ -23,9 +23,9 @@ from carina.demo.run import Options, run
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Your own DICOM files instead of the made-up cohort; spread over the three nodes by patient.",
 )
-@click.option("--seed", type=int, default=2026, show_default=True, help="Of the made-up cohort.")
+@click.option("--seed", type=int, help="Of the made-up cohort; 2026 if not given.")
 @click.option("--once", is_flag=True, help="Go the journey by HTTP, end, and exit with 0 if all was well.")
 @click.option("--json", "report", type=click.Path(dir_okay=False, path_type=Path), help="Write times and counts there.")
-def demo(folder: Path, fresh: bool, data: Path | None, seed: int, once: bool, report: Path | None) -> None:
+def demo(folder: Path, fresh: bool, data: Path | None, seed: int | None, once: bool, report: Path | None) -> None:
     """Run a federation on this machine: a hub, three nodes, and images that arrive while you watch."""
     run(Options(folder=folder.resolve(), fresh=fresh, data=data, seed=seed, once=once, report=report))

@@ -41,13 +41,30 @@ def hub() -> None:
 @click.option("--key-backup", prompt=PROMPT, help=HELP)
 @click.option("--port", type=int, default=8700, show_default=True, help="Of the web site.")
 @click.option("--broker-port", type=int, default=8701, show_default=True, help="Where nodes connect.")
+@click.option(
+    "--broker-name",
+    "broker_names",
+    multiple=True,
+    help="Name or address by which nodes on other machines reach the broker; the first is told to them. "
+    "The broker then listens on every address of this machine.",
+)
 def init(
-    folder: Path, title: str, public_url: str, keys: Path | None, key_backup: str, port: int, broker_port: int
+    folder: Path,
+    title: str,
+    public_url: str,
+    keys: Path | None,
+    key_backup: str,
+    port: int,
+    broker_port: int,
+    broker_names: tuple[str, ...],
 ) -> None:
-    """Make a hub in FOLDER: settings, keys, records."""
+    """Make a hub in FOLDER: settings, keys, records.
+
+    A hub whose public address is not this machine's own needs a --broker-name before it can serve or invite.
+    """
     keys = keys or folder.resolve().parent / f"{folder.resolve().name}-keys" / "hub.json"
     place = backup_place(keys, key_backup, folder)
-    made = found_hub(folder, keys, NewHub(title, public_url, port, broker_port))
+    made = found_hub(folder, keys, NewHub(title, public_url, port, broker_port, broker_names))
     save_backup(keys, place)
     click.echo(f"The hub {made} is ready in {folder}.")
     click.echo(f"Next: carina hub account add {folder} NAME --role operator, then carina hub serve {folder}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
+from pathlib import Path
 
 import click
 
@@ -102,3 +104,8 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("carina: ended.", err=True)
         sys.exit(130)
+    except Exception as error:  # noqa: BLE001  its words may quote values, so only its kind and place are shown
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{type(error).__name__} in {place.name}, {Path(place.filename).name} line {place.lineno}"
+        click.echo(f"carina: Something failed that should not have ({where}). Please report this line.", err=True)
+        sys.exit(EXIT_CODES[CarinaError])

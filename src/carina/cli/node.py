@@ -16,7 +16,7 @@ from carina.app.found import NewNode, found_node
 from carina.app.rekey import replace_node_signing_key
 from carina.app.site import open_node
 from carina.cli.backup import HELP, PROMPT, backup_place, save_backup
-from carina.cli.node_people import account, alias, token
+from carina.cli.node_people import account, alias, hub, token
 from carina.errors import BadInput, InvalidTable
 from carina.model.cohort import from_pairs
 from carina.model.ids import project_id
@@ -92,8 +92,8 @@ def join(folder: Path, invitation: str | None) -> None:
     from carina.app.node import join as join_hub
 
     text = invitation or sys.stdin.readline()
-    hub = join_hub(folder, text.strip())
-    click.echo(f"Joined {hub.title} ({hub.id}). A running node connects by itself.")
+    joined = join_hub(folder, text.strip())
+    click.echo(f"Joined {joined.title} ({joined.id}). A running node connects by itself.")
 
 
 @node.command()
@@ -162,8 +162,8 @@ def status(folder: Path, as_json: bool) -> None:
     click.echo(f"Spool: {spool['waiting']} waiting")
     for reason, count in found["quarantine"].items():
         click.echo(f"Quarantine: {count} {reason}. {Reason(reason).sentence}")
-    for hub in found["hubs"]:
-        click.echo(f"Hub: {hub['title']} ({hub['state']}, last heard {hub['last_contact'] or 'never'})")
+    for known in found["hubs"]:
+        click.echo(f"Hub: {known['title']} ({known['state']}, last heard {known['last_contact'] or 'never'})")
     click.echo(f"Disk: {found['disk_free'] / 1e9:.1f} GB free")
 
 
@@ -339,3 +339,4 @@ def audit(folder: Path) -> None:
 node.add_command(account)
 node.add_command(token)
 node.add_command(alias)
+node.add_command(hub)

@@ -1,7 +1,8 @@
-"""`carina node account | token | alias`: who may sign in, what may send, and which identifiers are the same person."""
+"""`carina node account | token | alias | hub`: who may sign in and send, who is the same person, who is asked."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from carina.app.site import open_node
-from carina.errors import InvalidTable
-from carina.node import aliases
+from carina.deid.person import person
+from carina.errors import BadInput, InvalidTable
+from carina.node import aliases, membership
 from carina.storage import accounts
 
 ACTOR = "operator"
@@ -117,3 +119,51 @@ def import_aliases(folder: Path, table: BinaryIO) -> None:
     with open_node(folder) as node:
         count = aliases.import_table(node, text, ACTOR)
     click.echo(f"{count} merged identifiers are kept.")
+
+
+@alias.command()
+@_folder
+@click.option("--issuer", default="", help="Of the old identifier; without, the project's own.")
+def separate(folder: Path, issuer: str) -> None:
+    """Let an old identifier, read from standard input, stand for itself again, for what arrives from now on."""
+    old = person(issuer, sys.stdin.readline())
+    if old is None:
+        raise BadInput("There is no identifier on standard input.")
+    with open_node(folder) as node:
+        aliases.separate(node, old, ACTOR)
+    click.echo("The identifier stands for itself again.")
+
+
+@alias.command("status")
+@_folder
+def alias_status(folder: Path) -> None:
+    """Show how many identifiers are merged; which ones is shown nowhere."""
+    with open_node(folder) as node:
+        click.echo(f"{aliases.count(node)} merged identifiers are kept.")
+
+
+@click.group()
+def hub() -> None:
+    """The hubs that the node has joined."""
+
+
+@hub.command("list")
+@_folder
+def list_hubs(folder: Path) -> None:
+    """List the hubs, also those left, with their state."""
+    table = Table("Id", "Title", "State", "Address", "Last heard", box=None)
+    with open_node(folder) as node:
+        for item in membership.list_hubs(node, joined_only=False):
+            heard = (item.last_contact or "never")[:19]
+            table.add_row(item.id, item.title, item.state, item.url, heard)
+    Console().print(table)
+
+
+@hub.command()
+@_folder
+@click.argument("hub_id", metavar="HUB")
+def leave(folder: Path, hub_id: str) -> None:
+    """Leave the hub of the id HUB: it hears nothing of this node any more. A running node notices by itself."""
+    with open_node(folder) as node:
+        membership.leave(node, hub_id, ACTOR)
+    click.echo(f"Left {hub_id}.")

@@ -86,20 +86,22 @@ def datasets(url: str | None, as_json: bool) -> None:
         return
     table = _table(("Title", "Institution", "Country", "Patients", "Studies", "IRI"), numbers=(3, 4))
     for dataset in found:
-        table.add_row(*map(Text, _dataset_row(dataset)))
+        table.add_row(*map(Text, dataset_row(dataset)))
     _print(table, "1 dataset." if len(found) == 1 else f"{len(found)} datasets.")
 
 
-def _dataset_row(dataset: DatasetDescription) -> tuple[str, ...]:
-    hidden = f"fewer than {dataset.threshold}"
-    patients, studies = (hidden if sum_ is None else f"{sum_:,}" for sum_ in (dataset.patients, dataset.studies))
+def dataset_row(dataset: DatasetDescription) -> tuple[str, ...]:
+    """A dataset's line of the table."""
+    patients = f"fewer than {dataset.threshold}" if dataset.patients is None else f"{dataset.patients:,}"
+    studies = "not shown" if dataset.studies is None else f"{dataset.studies:,}"
     return dataset.title, dataset.institution, dataset.country, patients, studies, dataset.iri
 
 
 def _search(url: str | None, as_json: bool, **chosen: Any) -> None:
     """Count patients and studies over all nodes of the hub at URL.
 
-    Each node answers from its own records. Counts below a node's threshold read "fewer than" it, zero included.
+    Each node answers from its own records. Patients below a node's threshold read "fewer than" it, zero included,
+    and their studies "not shown".
     Give an option several times for any one of its values. Without URL, or CARINA_HUB, it is the hub of the last
     `carina login`.
     """

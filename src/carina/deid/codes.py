@@ -1,8 +1,8 @@
 """Coded entries (PS3.3 section 8): a standard code with its standard meaning, or the code for "unknown".
 
 A meaning is a text that anyone may have typed, and a local code may name a hospital's own things, so both are replaced:
-the meaning by the one in pydicom's copy of PS3.16's concepts, or by the code itself where that copy lacks it; a code of
-a scheme not in `SCHEMES` by (261665006, SCT, "Unknown").
+the meaning by the one in pydicom's copy of PS3.16's concepts, or by the code itself where that copy lacks it; a code
+that is not known to be one of its scheme by (261665006, SCT, "Unknown").
 """
 
 from __future__ import annotations
@@ -15,24 +15,14 @@ from pydicom.dataset import Dataset
 
 from carina.deid.texts import names
 
-_NUMBER = re.compile(r"\d{5,18}", re.ASCII)
-SCHEMES: dict[str, re.Pattern[str]] = {
-    "DCM": re.compile(r"\d{6}|[A-Z]{2,16}", re.ASCII),
-    "SCT": _NUMBER,
-    "SRT": re.compile(r"[A-Z0-9]{1,2}-[0-9A-F]{4,6}", re.ASCII),
-    "SNM3": re.compile(r"[A-Z0-9]{1,2}-[0-9A-F]{4,6}", re.ASCII),
-    "UCUM": re.compile(r"(?!.*[A-Za-z]{6})[A-Za-z0-9*/.^%'\[\]{}()-]{1,16}", re.ASCII),
-    "LN": re.compile(r"\d{1,6}-\d|L[AP]\d{1,7}-\d", re.ASCII),
-    "FMA": re.compile(r"\d{1,7}", re.ASCII),
-    "NCIt": re.compile(r"C\d{2,6}", re.ASCII),
-    "UMLS": re.compile(r"C\d{7}", re.ASCII),
-    "RADLEX": re.compile(r"RID\d{1,6}", re.ASCII),
-    "ICDO3": re.compile(r"[CT]?\d{2,4}[.-]?\d?(/\d)?", re.ASCII),
-    "I10": re.compile(r"[A-Z]\d\d(\.\d{1,2})?", re.ASCII),
-    "IBSI": re.compile(r"[A-Z0-9]{3,4}", re.ASCII),
-    "NEU": re.compile(r"\d{1,5}", re.ASCII),
+LISTED = frozenset(("DCM", "SCT", "SRT", "SNM3", "UCUM", "LN", "FMA", "NCIt", "UMLS", "RADLEX", "IBSI", "NEU"))
+"""Schemes of PS3.16 section 8 whose codes are public, and of which pydicom's copy has a list."""
+
+_CHAPTERS: dict[str, re.Pattern[str]] = {
+    "ICDO3": re.compile(r"C\d\d\.\d|[89]\d{3}/[0-9]", re.ASCII),
+    "I10": re.compile(r"[A-TV-Z]\d\d(\.\d)?", re.ASCII),
 }
-"""Schemes of PS3.16 section 8 whose codes are public, with the form of their codes."""
+"""Schemes of which no list is at hand, with the form of their codes: too short to hold anything else."""
 
 UNKNOWN = ("261665006", "SCT", "Unknown")
 VALUE, DESIGNATOR, VERSION, MEANING = 0x00080100, 0x00080102, 0x00080103, 0x00080104
@@ -40,7 +30,7 @@ LONG_VALUE, URN_VALUE, EXTENDED_MEANING = 0x00080119, 0x00080120, 0x00080108
 PARTS = frozenset((VALUE, DESIGNATOR, VERSION, MEANING, LONG_VALUE, URN_VALUE, EXTENDED_MEANING, 0x00080101))
 """The attributes of a coded entry, which only this module writes."""
 
-_VERSION = re.compile(r"[0-9.]{1,12}", re.ASCII)
+_VERSION = re.compile(r"\d{1,2}(\.\d)?|20[0-3]\d(0[1-9]|1[0-2])?(0[1-9]|[12]\d|3[01])?", re.ASCII)
 
 
 def put_code(clean: Dataset, item: Dataset, own: frozenset[str]) -> None:
@@ -59,11 +49,47 @@ def put_code(clean: Dataset, item: Dataset, own: frozenset[str]) -> None:
 
 
 def _is_public(code: str, scheme: str) -> bool:
-    """Whether a code has its scheme's form; a code of letters only might be a name, so it must be a listed one."""
-    form = SCHEMES.get(scheme)
-    if form is None or form.fullmatch(code) is None:
+    """Whether a code is one of its scheme: listed, or with the check digit that the scheme's codes have."""
+    if scheme in _CHAPTERS:
+        return _CHAPTERS[scheme].fullmatch(code) is not None
+    if scheme not in LISTED:
         return False
-    return not code.isalpha() or (scheme, code) in _meanings()
+    if (scheme, code) in _meanings():
+        return True
+    if scheme == "UCUM":
+        return _UNITS.fullmatch(code) is not None
+    return scheme == "SCT" and is_concept(code)
+
+
+_UNIT = (
+    r"([mcdunkMG]?(m|s|g|L|l|Hz|T|Bq|Gy|Sv|V|A|W|J|N|Pa|mol|U)|mm\[Hg\]|min|h|d|a|wk|mo|%|1|10\*-?\d|[kM]?eV|deg|rad|Cel|"
+    r"K|B|dB|\[hnsf'U\]|\[ppm\]|\[arb'U\]|\{(counts|ratio|SUVbw|SUVlbm|SUVbsa|SUVibw|pixels|score|no units|count)\})"
+)
+_UNITS = re.compile(rf"{_UNIT}-?\d?([./]{_UNIT}-?\d?){{0,4}}|\{{SUV\w{{2,3}}\}}g/ml", re.ASCII)
+"""Units of images, and their products."""
+
+_CONCEPT = re.compile(r"[1-9]\d{2,14}[01]0\d", re.ASCII)
+_PERMUTED = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9), (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
+
+
+def is_concept(code: str) -> bool:
+    """Whether digits are an identifier of a SNOMED CT concept: its partition is 00 or 10, its last digit Verhoeff's."""
+    if _CONCEPT.fullmatch(code) is None:
+        return False
+    check = 0
+    for place, digit in enumerate(reversed(code)):
+        permuted = int(digit)
+        for _ in range(place % 8):
+            permuted = _PERMUTED[1][permuted]
+        check = _product(check, permuted)
+    return check == 0
+
+
+def _product(first: int, second: int) -> int:
+    """In the dihedral group of order ten."""
+    if first < 5:
+        return (first + second) % 5 if second < 5 else (first + second - 5) % 5 + 5
+    return (first - 5 - second) % 5 + 5 if second < 5 else (first - second) % 5
 
 
 def coded(code: str, scheme: str, meaning: str) -> Dataset:

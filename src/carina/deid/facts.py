@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import date
+from io import BytesIO
 
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_partial
 
 from carina.deid.pseudonyms import ProjectKeys, device_key, shift_date
 from carina.dicom.makers import maker
-from carina.model.instance import Facts
+from carina.dicom.quiet import quiet
+from carina.errors import InvalidInstance
+from carina.model.instance import Facts, Instrument, RawInstance, Source
 
 OLDEST = 90
 """Ages above are told as this one: so few people are older that an age points at them."""
 
 _AGE = re.compile(r"(\d{3})([DWMY])", re.ASCII)
 _DATE = re.compile(r"(\d{4})(\d\d)(\d\d)", re.ASCII)
+_DEVICE_SERIAL_NUMBER = 0x00181000
 _PER_YEAR = {"D": 365.25, "W": 52.18, "M": 12, "Y": 1}
 
 
@@ -32,6 +38,27 @@ def facts_of(dataset: Dataset, keys: ProjectKeys, days: int) -> Facts:
         device=device_key(keys, manufacturer, serial, station) if serial or station else None,
         study_date=shift_date(study_date, days),
     )
+
+
+def instrument_of(raw: RawInstance, source: Source, instruments: Sequence[Instrument]) -> str | None:
+    """The identifier of the first instrument all of whose marks the instance has; None if there is none.
+
+    The marks themselves go no further. Raises `InvalidInstance` for bytes that cannot be read.
+    """
+    if not instruments:
+        return None
+    with quiet():
+        try:
+            header = read_partial(BytesIO(raw.data), lambda tag, vr, length: tag > _DEVICE_SERIAL_NUMBER, force=True)
+            station, serial = text(header, "StationName"), text(header, "DeviceSerialNumber")
+        except Exception:  # noqa: BLE001  pydicom raises many kinds, and their words may quote values
+            raise InvalidInstance("The DICOM file is damaged: its header cannot be read.") from None
+    sender = source.name if source.kind == "aet" else ""
+    for item in instruments:
+        marks = ((item.station_name, station), (item.device_serial_number, serial), (item.ae_title, sender))
+        if all(wanted in ("", found) for wanted, found in marks):
+            return item.identifier
+    return None
 
 
 def text(dataset: Dataset, keyword: str) -> str:

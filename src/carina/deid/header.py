@@ -27,7 +27,7 @@ def clean_header(dataset: Dataset, subject: Subject, options: tuple[str, ...]) -
             written = DataElement(tag, "SQ", Sequence(items))
         clean[tag] = written
     codes.put_code(clean, dataset, subject.own)
-    put_tables(clean, dataset, subject.own)
+    put_tables(clean, dataset)
     if clean.get("SegmentLabel") == REMOVED:
         clean.SegmentLabel = f"Segment {clean.get('SegmentNumber', 1)}"
     return clean

@@ -1,4 +1,5 @@
-"""What hides beside the pixels in Pixel Data (7FE0,0010): overlay planes in unused bits, bytes beyond the last frame.
+"""What hides beside the pixels in Pixel Data (7FE0,0010): overlay planes in unused bits, bytes beyond the last frame,
+comments in compressed frames.
 
 The pixels themselves are not touched.
 """
@@ -9,54 +10,74 @@ import struct
 
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate, generate_frames
 
+from carina.deid.streams import CLEANERS
 from carina.errors import Withheld
 from carina.model.instance import Reason
 
 PIXEL_DATA = 0x7FE00010
-_OFFSET_TABLES = (0x7FE00001, 0x7FE00002)  # Extended Offset Table and its lengths, of compressed frames
 _SHORTEST = 6  # letters: a shorter word may occur in compressed bytes by chance
 
 
-def put_pixel_data(clean: Dataset, dataset: Dataset, compressed: bool, own: frozenset[str]) -> None:
-    """Write the dataset's Pixel Data, if it has any, into `clean`.
+def put_pixel_data(clean: Dataset, dataset: Dataset, syntax: str, compressed: bool, own: frozenset[str]) -> None:
+    """Write the dataset's Pixel Data, if it has any, into `clean`; compressed frames with a table of their places.
 
-    Raises `Withheld` (pixels not checked) where the pixels' unused bits hold an overlay, or compressed pixel data holds
-    one of the person's own words, as in a comment of a JPEG stream.
+    Raises `Withheld` (pixels not checked) where the pixels' unused bits hold an overlay, where they are fewer than the
+    header says, or where compressed frames are not what their transfer syntax says or hold a text.
     """
     if PIXEL_DATA not in dataset:
         return
-    element = dataset[PIXEL_DATA]
     if _has_overlay_bits(dataset):
         raise _withheld("Its pixel data carries overlay planes in unused bits.")
-    if compressed and element.value is not None:
-        capitals = element.value.upper()
-        if any(len(word) >= _SHORTEST and word.encode() in capitals for word in own):
-            raise _withheld("Its compressed pixel data holds a text that identifies the person.")
-        for tag in _OFFSET_TABLES:
-            if tag in dataset and _are_offsets(dataset[tag].value, len(element.value)):
-                clean[tag] = dataset[tag]
+    value = dataset[PIXEL_DATA].value
+    if not value:
+        clean[PIXEL_DATA] = dataset[PIXEL_DATA]
+        return
+    if compressed:
+        data = _clean_frames(dataset, value, syntax, own)
+        clean[PIXEL_DATA] = DataElement(PIXEL_DATA, "OB", data, is_undefined_length=True)
+        return
     length = _native_length(dataset)
-    if not compressed and element.value is not None and 0 < length < len(element.value):
-        element = DataElement(PIXEL_DATA, element.VR, element.value[:length] + bytes(length % 2))
-    clean[PIXEL_DATA] = element
+    if not 0 < length <= len(value):
+        raise _withheld("Its pixel data is shorter than its header says, or its header does not say how long it is.")
+    if length == len(value):
+        clean[PIXEL_DATA] = dataset[PIXEL_DATA]
+    else:
+        clean[PIXEL_DATA] = DataElement(PIXEL_DATA, dataset[PIXEL_DATA].VR, value[:length] + bytes(length % 2))
 
 
 def _withheld(message: str) -> Withheld:
     return Withheld(Reason.PIXELS_NOT_CHECKED, message)
 
 
+def _clean_frames(dataset: Dataset, value: bytes, syntax: str, own: frozenset[str]) -> bytes:
+    """The compressed frames, each cleaned, one fragment each, behind a new offset table."""
+    cleaner = CLEANERS.get(syntax)
+    count = max(_number(dataset, "NumberOfFrames", 1), 1)
+    pixels = _number(dataset, "Rows", 0) * _number(dataset, "Columns", 0)
+    segments = _number(dataset, "SamplesPerPixel", 1) * ((_number(dataset, "BitsAllocated", 0) + 7) // 8)
+    if cleaner is None or not pixels or not segments:
+        raise _withheld("Its compressed pixel data is of a kind that cannot be checked.")
+    try:
+        found = list(generate_frames(value, number_of_frames=count))
+        frames = [cleaner(frame, segments, pixels) for frame in found]
+    except (ValueError, IndexError, struct.error):
+        raise _withheld("Its compressed frames are not as their transfer syntax says.") from None
+    if len(frames) != count:
+        raise _withheld("Its compressed frames are not as many as its header says.")
+    words = [word.encode() for word in own if len(word) >= _SHORTEST and word.isalnum()]
+    for frame in frames:
+        capitals = frame.upper()
+        if any(word in capitals for word in words):
+            raise _withheld("Its compressed pixel data holds a text that identifies the person.")
+    return encapsulate(frames)
+
+
 def _has_overlay_bits(dataset: Dataset) -> bool:
     """Whether an overlay plane (60xx) has a position (60xx,0102) but no data of its own (60xx,3000), PS3.5 8.1.2."""
     groups = ((0x6000 + 2 * plane) << 16 for plane in range(16))
     return any(group | 0x0102 in dataset and group | 0x3000 not in dataset for group in groups)
-
-
-def _are_offsets(table: object, length: int) -> bool:
-    """Whether bytes are numbers of 64 bits that are places in, or lengths within, so many bytes."""
-    if not isinstance(table, bytes) or len(table) % 8:
-        return False
-    return all(offset < length for (offset,) in struct.iter_unpack("<Q", table))
 
 
 def _native_length(dataset: Dataset) -> int:

@@ -68,11 +68,25 @@ def deidentify(
             reason = why_withheld(dataset)
             if reason is not None:
                 raise Withheld(reason, reason.sentence)
-            return _rewritten(dataset, person, profile, keys, project=project, source=source_digest(keys, raw.data))
+            source = source_digest(keys, content_of(raw.data, str(dataset.file_meta.TransferSyntaxUID)))
+            return _rewritten(dataset, person, profile, keys, project=project, source=source)
         except (CarinaError, MemoryError):
             raise
         except Exception:  # noqa: BLE001  pydicom raises many kinds, and their words may quote values
             raise InvalidInstance("The DICOM file is damaged: it cannot be written again.") from None
+
+
+def content_of(data: bytes, syntax: str) -> bytes:
+    """What a digest recognises an instance by: its transfer syntax, and the bytes after the file meta information.
+
+    Preamble and group 0002 are the sender's own (PS3.10 section 7.1) and differ between C-STORE, STOW-RS and a file.
+    """
+    head = data[128:144]
+    if head.startswith(b"DICM\x02\x00\x00\x00UL\x04\x00"):  # (0002,0000) File Meta Information Group Length
+        start = 144 + int.from_bytes(head[12:16], "little")
+        if start < len(data):
+            return b"\0".join((syntax.encode(), data[start:]))
+    return b"\0".join((syntax.encode(), data))
 
 
 def _require_uids(dataset: Dataset) -> None:
@@ -87,7 +101,7 @@ def _rewritten(
     syntax = UID(dataset.file_meta.TransferSyntaxUID)
     subject = Subject(keys, pseudonym, days, own_identifiers(dataset))
     clean = clean_header(dataset, subject, profile.options)
-    put_pixel_data(clean, dataset, syntax.is_encapsulated, subject.own)
+    put_pixel_data(clean, dataset, str(syntax), syntax.is_encapsulated, subject.own)
     _put_what_must_be(clean, pseudonym, profile.options)
     return CleanInstance(
         project=project,

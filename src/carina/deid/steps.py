@@ -15,11 +15,12 @@ from pydicom._uid_dict import UID_dictionary
 from pydicom.dataelem import DataElement
 from pydicom.multival import MultiValue
 
-from carina.deid import codes, table, texts
+from carina.deid import codes, numbers, table, terms, texts
 from carina.deid.profile import MODIFIED_DATES
 from carina.deid.pseudonyms import ProjectKeys, accession_number, new_uid, shift_date, shift_date_time
 from carina.deid.texts import Otherwise
 from carina.deid.values import DUMMIES, agrees, dictionary_vr
+from carina.dicom.kinds import CLEANED, PIXELS_TO_CHECK
 from carina.dicom.makers import maker
 
 
@@ -86,7 +87,8 @@ _STAYING = frozenset(
     if kind in ("Well-known frame of reference", "Well-known SOP Instance", "Synchronization Frame of Reference")
 )
 _IDENTITY = (0x00080018, 0x0020000D, 0x0020000E)
-_STANDARD = re.compile(r"1\.2\.840\.10008(\.\d{1,6})+", re.ASCII)
+_SOP_CLASSES = frozenset(CLEANED) | frozenset(PIXELS_TO_CHECK)
+_CONTEXT_GROUP = re.compile(r"1\.2\.840\.10008\.6\.1\.[1-9]\d{0,3}", re.ASCII)
 _CODING_SCHEMES = frozenset(uid for uid, (_, kind, *_) in UID_dictionary.items() if "Coding Scheme" in kind)
 
 
@@ -101,8 +103,13 @@ def pseudonymous_uid(element: DataElement, subject: Subject) -> DataElement:
 
 def class_uid(element: DataElement, subject: Subject) -> DataElement:
     """A UID not in the table: those of the standard (SOP classes, context groups) stay, all others are replaced."""
-    stays = _CODING_SCHEMES.__contains__ if element.tag == 0x0008010C else _STANDARD.fullmatch
+    stays = _CODING_SCHEMES.__contains__ if element.tag == 0x0008010C else _is_of_the_standard
     return _each_uid(element, lambda uid: uid if stays(uid) else new_uid(subject.keys, uid))
+
+
+def _is_of_the_standard(uid: str) -> bool:
+    """Whether PS3.6 annex A lists this UID, as pydicom or `kinds` knows it, or it has the form of a context group's."""
+    return uid in UID_dictionary or uid in _SOP_CLASSES or _CONTEXT_GROUP.fullmatch(uid) is not None
 
 
 def _each_uid(element: DataElement, change: Callable[[str], str]) -> DataElement:
@@ -132,11 +139,13 @@ def fitting(pattern: re.Pattern[str], otherwise: Step, element: DataElement, sub
 
 
 def code_string(element: DataElement, subject: Subject) -> DataElement | None:
-    """VR CS: stays if it has the form and holds no word of this person's; Modality becomes OT otherwise."""
-    found = values_of(element)
-    if all(texts.is_code_string(text) and not texts.names(text, subject.own) for text in found):
-        return DataElement(element.tag, "CS", found)
-    return DataElement(element.tag, "CS", "OT") if element.tag == 0x00080060 else None
+    """VR CS: the values that are known terms of the attribute and hold no word of this person's."""
+    return terms.kept_terms(element.tag, values_of(element), subject.own)
+
+
+def number(element: DataElement, subject: Subject) -> DataElement | None:
+    """A number that hides nothing, see `numbers`."""
+    return numbers.kept_number(element, subject.own)
 
 
 def by_maker(element: DataElement, subject: Subject) -> DataElement:
@@ -226,9 +235,6 @@ def _step(tag: int, row: table.Row, options: tuple[str, ...]) -> Step:
     return basic
 
 
-_NUMBERS = frozenset(("AT", "DS", "FD", "FL", "IS", "SL", "SS", "SV", "UL", "US", "UV", "US or SS"))
-
-
 @cache
 def unlisted(tag: int, vr: str, options: tuple[str, ...]) -> Step:
     """The step of a tag that the table does not list, by its VR; `remove` for whatever is not known to be harmless.
@@ -241,8 +247,10 @@ def unlisted(tag: int, vr: str, options: tuple[str, ...]) -> Step:
         return _without(tag)
     if tag in texts.TECHNICAL:
         return partial(technical, _without(tag))
-    if vr in _NUMBERS or vr == "SQ":
+    if vr == "SQ":
         return keep
+    if vr in numbers.VRS:
+        return number
     by_vr: dict[str, Step] = {"CS": code_string, "UI": class_uid}
     if MODIFIED_DATES in options:
         date: Step = partial(moved_date, remove)

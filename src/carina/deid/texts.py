@@ -1,7 +1,8 @@
 """Texts outside the table of PS3.15: which may stay, and in what form.
 
 No free text stays as it is. A technical text stays when each of its words is in `data/words.txt` or is a short
-designation with a digit (`B30f`, `epfid2d1_64`), and when none of them is one of this person's identifiers.
+designation with a digit (`B30f`, `epfid2d1_64`), and when none of them is one of this person's identifiers. A code
+string stays by the same rule.
 """
 
 from __future__ import annotations
@@ -74,15 +75,37 @@ _ORDINARY = frozenset(word for word in _LISTED if not word.endswith("?"))
 _PIECE = re.compile(r"[A-Z0-9]+", re.ASCII)
 _TECHNICAL = re.compile(r"[A-Za-z0-9 _*+./,;:#%&<>=()\[\]{}'^-]*", re.ASCII)
 _RUN = re.compile(r"[A-Z]+|[0-9]+", re.ASCII)
-_CALENDAR_OR_TELEPHONE = re.compile(r"\d{1,4}[-/]\d{1,2}[-/]\d|\d{3}[- ]\d{3}|\b(19|20)\d\d\b|\d{5}", re.ASCII)
+_CALENDAR_OR_TELEPHONE = re.compile(r"\d{3}[- ]\d{3}|(?<!\d)(19\d\d(?!\d)|20\d\d(?![\dA-E]))|\d{5}", re.ASCII)
+_GROUPS = re.compile(r"\d+(?:[^A-Za-z0-9]+\d+){2,}", re.ASCII)
+_DAY = re.compile(r"(?:^|\D)(?:0?[1-9]|[12]\d|3[01])\D+(?:0?[1-9]|1[0-2])\D+(?:\d\d|\d{4})(?:\D|$)", re.ASCII)
+_BYTE = r"(25[0-5]|2[0-4]\d|1?\d?\d)"
+_KNOWN_FORMS = re.compile(
+    rf"MR Software release:[A-Z]{{2}}\d\d\.\d_R\d\d_\d{{4}}\.[a-z]|RGB\({_BYTE}, {_BYTE}, {_BYTE}\)", re.ASCII
+)
+_MOST_LETTERS = 2  # single ones in a text: more may spell a name
+_MOST_DIGITS = 5  # in groups with marks between, and in a code string
 _CODE_STRING = re.compile(r"[A-Z0-9_ ]{0,16}", re.ASCII)
+_LETTER_OF = str.maketrans(dict(zip("ßøæœłđðþı", ("ss", "o", "ae", "oe", "l", "d", "d", "th", "i"), strict=True)))
+_SPELT_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe"})
 
 
 def pieces(text: str) -> list[str]:
     """The runs of letters and digits in a text, as capitals without accents."""
     if not text.isascii():
-        text = "".join(mark for mark in unicodedata.normalize("NFKD", text) if not unicodedata.combining(mark))
+        text = unicodedata.normalize("NFKD", unicodedata.normalize("NFC", text).lower().translate(_LETTER_OF))
+        text = "".join(mark for mark in text if not unicodedata.combining(mark))
     return _PIECE.findall(text.upper())
+
+
+def spellings(text: str) -> set[str]:
+    """The `pieces` of a text and of the other ways to write it: with ä as ae, and where UTF-8 was read as Latin-1."""
+    if text.isascii():
+        return set(pieces(text))
+    found = set(pieces(text)) | set(pieces(unicodedata.normalize("NFC", text).lower().translate(_SPELT_OUT)))
+    try:
+        return found | spellings(text.encode("latin-1").decode("utf-8"))
+    except UnicodeError:
+        return found
 
 
 def is_ordinary(word: str) -> bool:
@@ -93,24 +116,70 @@ def is_ordinary(word: str) -> bool:
 @lru_cache(maxsize=4096)
 def is_technical(text: str) -> bool:
     """Whether a text says nothing but technique: known words and short designations, 64 ASCII characters at most."""
+    if _KNOWN_FORMS.fullmatch(text):
+        return True
     if len(text) > _LONGEST or not _TECHNICAL.fullmatch(text) or _CALENDAR_OR_TELEPHONE.search(text):
         return False
-    return all(piece in _WORDS or len(piece) == 1 or _is_designation(piece) for piece in pieces(text))
+    if any(_is_day_or_number(groups) for groups in _GROUPS.findall(text)):
+        return False
+    return _says_technique(pieces(text))
+
+
+def _is_day_or_number(groups: str) -> bool:
+    """Whether groups of digits, with marks between, may be a date or a telephone number, and not only a version."""
+    return sum(map(str.isdecimal, groups)) > _MOST_DIGITS or _DAY.search(groups) is not None
+
+
+def _says_technique(found: list[str]) -> bool:
+    """Whether each piece is a listed word or a short designation, and single letters are few."""
+    if sum(len(piece) == 1 and piece.isalpha() for piece in found) > _MOST_LETTERS:
+        return False
+    return all(piece in _WORDS or len(piece) == 1 or _is_designation(piece) for piece in found)
 
 
 def _is_designation(piece: str) -> bool:
-    """Letters with digits, such as MR750 or EPFID2D1: runs of letters are listed words or three letters at most."""
+    """Digits, alone two at most, or with letters: MR750, EPFID2D1. Three letters and more must be a listed word."""
+    if piece.isdecimal():
+        return len(piece) <= 2
     return any(map(str.isdecimal, piece)) and all(
-        run in _WORDS or len(run) <= 3 for run in _RUN.findall(piece) if run.isalpha()
+        run in _WORDS or len(run) <= 2 for run in _RUN.findall(piece) if run.isalpha()
     )
 
 
 @lru_cache(maxsize=4096)
 def is_code_string(text: str) -> bool:
-    """Whether a text has the form of VR CS (PS3.5 section 6.2): 16 capitals, digits, blanks, underscores at most."""
-    return _CODE_STRING.fullmatch(text.strip(" ")) is not None
+    """Whether a text is a value of VR CS (PS3.5 section 6.2, 16 characters at most) made of words of defined terms."""
+    if _CODE_STRING.fullmatch(text.strip(" ")) is None or sum(map(str.isdecimal, text)) >= _MOST_DIGITS:
+        return False
+    return not _CALENDAR_OR_TELEPHONE.search(text) and _says_technique(pieces(text.replace("_", " ")))
+
+
+_LONG = 4  # characters of an identifier that is looked for inside words, too
+
+
+@lru_cache(maxsize=4096)
+def _joined(text: str) -> tuple[tuple[str, ...], str]:
+    """A text's pieces, also without their digits; and all of it without what is between, with and without digits.
+
+    Listed words of four letters and more are left out of the joined forms: a name is not to be found inside them.
+    """
+    found = pieces(text)
+    bare = [piece.strip("0123456789") for piece in found]
+    joined = "".join("|" if len(piece) >= _LONG and piece in _WORDS else piece for piece in found)
+    letters = "".join(sign for sign in joined if not sign.isdecimal())
+    return tuple({*found, *bare} - {""}), f"{joined}|{letters}"
+
+
+@lru_cache(maxsize=64)
+def _long_words(own: frozenset[str]) -> tuple[str, ...]:
+    return tuple(word for word in own if len(word) >= _LONG)
 
 
 def names(text: str, own: frozenset[str]) -> bool:
-    """Whether a text has one of these identifiers (capitals, not ordinary words) as a word."""
-    return any(piece in own for piece in pieces(text))
+    """Whether a text has one of these identifiers (capitals, not ordinary words) as a word, or a longer one inside."""
+    if not own or not text:
+        return False
+    found, joined = _joined(text)
+    if not own.isdisjoint(found):
+        return True
+    return any(word in joined for word in _long_words(own)) if len(joined) > _LONG else False

@@ -8,7 +8,7 @@ from carina.app.found import NewHub, NewNode, found_hub, found_node
 from carina.app.hub import open_hub
 from carina.app.site import open_node
 from carina.demo.folder import Account, Place, State, free_ports, password
-from carina.demo.sending import SENDER_AE, TOKEN_NAME
+from carina.demo.sending import SENDER_AE, TOKEN_NAME, aside_of
 from carina.hub.nodes import invite
 from carina.model.ids import ProjectId
 from carina.node import clinical, datasets
@@ -66,8 +66,7 @@ def found_the_hub(folder: Path, state: State) -> list[str]:
 def found_the_node(folder: Path, state: State, place: Place) -> None:
     """A node with its source, project, accounts, clinical table and published dataset."""
     site = next(item for item in SITES if item.key == place.key)
-    outbox = folder / f"{place.key}-outbox"
-    source = {"dimse": ("aet", SENDER_AE), "stow": ("token", TOKEN_NAME), "folder": ("folder", str(outbox))}[place.door]
+    sources = {"dimse": ("aet", SENDER_AE), "stow": ("token", TOKEN_NAME), "folder": ("folder", str(aside_of(place)))}
     new = NewNode(
         title=site.name,
         institution=site.name,
@@ -79,7 +78,7 @@ def found_the_node(folder: Path, state: State, place: Place) -> None:
         outside_port=place.ports["outside"],
         dimse_port=place.ports.get("dimse"),
         console_url=place.url,
-        sources=(source,),
+        sources=(sources[place.door],),
     )
     place.id = found_node(Path(place.folder), folder / "keys" / f"{place.key}.json", new)
     with open_node(Path(place.folder)) as node:

@@ -6,10 +6,11 @@ import contextlib
 import json
 import multiprocessing
 import queue
+import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
@@ -24,12 +25,15 @@ from carina.demo import folder as memory
 from carina.demo import journey
 from carina.demo.folder import Place, State
 from carina.demo.founding import found_the_hub, found_the_node, plan
+from carina.demo.outgoing import Part
 from carina.demo.screen import Screen, welcome
-from carina.demo.sending import Report, send
+from carina.demo.sending import Report, aside_of, send
 from carina.demo.supervisor import Service, Supervisor, answers
 from carina.demo.watching import NodeProgress, look, online
-from carina.errors import CarinaError, Unreachable
+from carina.errors import CarinaError, Conflict, Unreachable
 
+SEED = 2026
+LONGEST = 600.0  # s without an image arriving after which a start is given up
 ENOUGH = 10  # patients of each node that make the federation worth a look
 
 
@@ -40,7 +44,7 @@ class Options:
     folder: Path
     fresh: bool = False
     data: Path | None = None
-    seed: int = 2026
+    seed: int | None = None
     once: bool = False
     report: Path | None = None
 
@@ -61,7 +65,10 @@ class Times:
 
 
 def run(options: Options) -> None:
-    """The demonstration, from start to end. Whatever happens, no process is left behind."""
+    """The demonstration, from start to end. Whatever happens, no process is left behind.
+
+    Raises what went wrong; `KeyboardInterrupt` when a journey was interrupted.
+    """
     console = Console(highlight=False)
     screen = Screen(console)
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -71,15 +78,22 @@ def run(options: Options) -> None:
         demonstration = Demonstration(options, screen)
         try:
             demonstration.start()
+            if not options.once:
+                welcome(console, demonstration.state)
             demonstration.fill()
             if options.once:
                 demonstration.finish()
             else:
-                welcome(console, demonstration.state)
                 demonstration.stay()
+        except CarinaError as error:
+            demonstration.write_report(failed=f"{error.message} {error.hint}")
+            raise
         except KeyboardInterrupt:
             screen.close()
             console.print("\n  Ending …")
+            if options.once:
+                demonstration.write_report(failed="It was interrupted.")
+                raise
         finally:
             screen.close()
             demonstration.stop()
@@ -114,6 +128,7 @@ class Demonstration:
         self._context = context
         self._reports: Queue[Report] = context.Queue()
         self.progress: dict[str, NodeProgress] = {}
+        self._seen = (0, 0.0)
         self.state: State = None  # type: ignore[assignment]  # set by `start`
 
     def start(self) -> None:
@@ -137,7 +152,8 @@ class Demonstration:
     def _found(self) -> None:
         self.screen.say("Founding a hub and three nodes …")
         options = self.options
-        self.state = plan(options.folder, options.seed, str(options.data.resolve()) if options.data else "")
+        seed = SEED if options.seed is None else options.seed
+        self.state = plan(options.folder, seed, str(options.data.resolve()) if options.data else "")
         memory.save(options.folder, self.state)
         invitations = found_the_hub(options.folder, self.state)
         self._start_hub()
@@ -152,8 +168,9 @@ class Demonstration:
     def _resume(self, loaded: State) -> None:
         self.state = loaded
         wanted = str(self.options.data.resolve()) if self.options.data else ""
-        if wanted and wanted != loaded.data:
-            raise CarinaError("This demonstration holds other images.", "Add --fresh to begin anew with yours.")
+        other_seed = self.options.seed is not None and self.options.seed != loaded.seed
+        if other_seed or (wanted and wanted != loaded.data):
+            raise Conflict("This demonstration holds other images.", "Add --fresh to begin anew.")
         self.screen.say("Going on where the last start ended …")
         self._start_hub()
         self._wait_for_hub()
@@ -185,11 +202,12 @@ class Demonstration:
         places = list(enumerate(state.nodes))
         for number, place in places:
             if place.key not in state.sent:
-                arguments = (place, (number, len(places)), state.seed, state.data, self._reports)
-                sender = self._context.Process(target=send, args=arguments, daemon=True)
+                part = Part(number, len(places), state.seed, state.data)
+                sender = self._context.Process(target=send, args=(place, part, self._reports), daemon=True)
                 sender.start()
                 self.senders.append(sender)
         while not self._all_done():
+            self._require_progress()
             self._hear()
             hears = online(state.hub)
             for place in state.nodes:
@@ -203,6 +221,9 @@ class Demonstration:
         state.ready = True
         memory.save(self.options.folder, state)
         self.screen.say(f"Everything has arrived ({self.times.ready:.0f} s)")
+        for row in self.progress.values():
+            if row.left_out:
+                self.screen.say(f"{row.left_out} files for {row.title} are not what DICOM's network can carry")
 
     def _hear(self) -> None:
         """Take in what the senders have said."""
@@ -213,6 +234,8 @@ class Demonstration:
                     raise Unreachable(f"Sending to {report.node} failed: {report.why}")
                 if report.what == "expected":
                     self.progress[report.node].expected = report.count
+                elif report.what == "left-out":
+                    self.progress[report.node].left_out = report.count
                 elif report.what == "done":
                     self.state.sent.append(report.node)
                     memory.save(self.options.folder, self.state)
@@ -223,7 +246,19 @@ class Demonstration:
     def _all_done(self) -> bool:
         sent = len(self.state.sent) == len(self.state.nodes)
         rows = self.progress.values()
-        return sent and all(row.online and not row.waiting and row.received for row in rows)
+        return sent and all(row.online and not row.waiting for row in rows)
+
+    def _require_progress(self) -> None:
+        """Raise `Unreachable` when a service stays down, or nothing has arrived for long."""
+        down = self.supervisor.given_up()
+        if down is not None:
+            raise Unreachable(f"{down.name} keeps ending and stays down.", f"Its log says why: {down.log}")
+        seen = sum(row.archived + row.unchanged + row.quarantined for row in self.progress.values())
+        if seen != self._seen[0]:
+            self._seen = (seen, self.times.now())
+        elif self.times.now() - self._seen[1] > LONGEST:
+            logs = self.options.folder / "logs"
+            raise Unreachable(f"Nothing has arrived for {LONGEST:.0f} s.", f"The logs are in {logs}.")
 
     def _note_times(self) -> None:
         rows = list(self.progress.values())
@@ -231,29 +266,33 @@ class Demonstration:
             self.times.joined = self.times.now()
             self.screen.say(f"Three nodes have joined ({self.times.joined:.1f} s)")
         if self.times.searchable is None and all((row.patients or 0) >= ENOUGH for row in rows):
-            self.times.searchable = self.times.now()
-            self.screen.say(f"Ten patients of each node can be found ({self.times.searchable:.1f} s)")
+            found = journey.everyone(self.state)
+            if all(found.get(row.title, 0) >= ENOUGH for row in rows):
+                self.times.searchable = self.times.now()
+                self.screen.say(f"Ten patients of each node are found by a search ({self.times.searchable:.1f} s)")
 
     def finish(self) -> None:
         """Go the journey, print and write what it found."""
         searches = journey.go(self.state, figures_expected=not self.state.data)
         for item in searches:
             parts = ", ".join(f"{title}: {'fewer than 10' if n is None else n}" for title, n in item.nodes.items())
-            self.screen.say(f"{item.name}: {item.patients} patients, {item.studies} studies ({parts})")
-        if self.options.report is not None:
-            self.options.report.write_text(json.dumps(self._report(searches), indent=1, ensure_ascii=False) + "\n")
+            shown = any(count is not None for count in item.nodes.values())
+            sums = f"{item.patients} patients, {item.studies} studies" if shown else "no number to show"
+            self.screen.say(f"{item.name}: {sums} ({parts})")
+        self.write_report(searches=searches)
         self.screen.say(f"The journey succeeded ({self.times.now():.0f} s)")
 
-    def _report(self, searches: list[journey.Search]) -> dict[str, object]:
-        def rounded(value: float | None) -> float | None:
-            return None if value is None else round(value, 1)
-
-        return {
+    def write_report(self, searches: Sequence[journey.Search] = (), failed: str | None = None) -> None:
+        """Write times and counts to the file that was asked for, if one was; `failed`: the sentence that says why."""
+        if self.options.report is None:
+            return
+        content = {
+            "failed": failed,
             "seconds": {
-                "hub_answers": rounded(self.times.hub),
-                "nodes_joined": rounded(self.times.joined),
-                "ten_patients_each": rounded(self.times.searchable),
-                "ready": rounded(self.times.ready),
+                "hub_answers": _rounded(self.times.hub),
+                "nodes_joined": _rounded(self.times.joined),
+                "ten_patients_each": _rounded(self.times.searchable),
+                "ready": _rounded(self.times.ready),
             },
             "nodes": {
                 row.key: {
@@ -263,6 +302,7 @@ class Demonstration:
                     "stored": row.archived,
                     "unchanged": row.unchanged,
                     "quarantined": row.reasons,
+                    "not_sendable": row.left_out,
                 }
                 for row in self.progress.values()
             },
@@ -271,6 +311,7 @@ class Demonstration:
                 for item in searches
             ],
         }
+        self.options.report.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def stay(self) -> None:
         """Until Ctrl-C."""
@@ -282,4 +323,15 @@ class Demonstration:
         for sender in self.senders:
             if sender.is_alive():
                 sender.terminate()
+        for sender in self.senders:
+            sender.join(5)
+            if sender.is_alive():
+                sender.kill()
+        if self.state is not None:
+            for place in self.state.nodes:
+                shutil.rmtree(aside_of(place), ignore_errors=True)
         self.supervisor.stop()
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)

@@ -33,7 +33,7 @@ class Screen:
 
     def say(self, sentence: str) -> None:
         """One line, above the table if there is one."""
-        self.console.print(Text(f"  {sentence}"))
+        self.console.print(Text(f"  {sentence}"), soft_wrap=True)
 
     def show(self, progress: Iterable[NodeProgress], seconds: float) -> None:
         """The table as it stands now."""

@@ -62,6 +62,11 @@ class Supervisor:
                 break
         raise Unreachable(f"{service.name} did not start.", f"Its log says why: {service.log}")
 
+    def given_up(self) -> Service | None:
+        """A service that keeps ending and was left down, if there is one."""
+        with self._lock:
+            return next((item for item in self._services if item.process is None), None)
+
     def stop(self) -> None:
         """End every service: politely, then after 8 seconds for good. Safe to call twice."""
         self._ending.set()

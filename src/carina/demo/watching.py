@@ -26,6 +26,8 @@ class NodeProgress:
     patients: int | None = None
     reasons: dict[str, int] = field(default_factory=dict)
     online: bool = False
+    searchable: bool = False
+    left_out: int = 0
 
     @property
     def quarantined(self) -> int:
@@ -70,4 +72,6 @@ def look(place: Place, before: NodeProgress, hears: set[str]) -> NodeProgress:
         patients=status["archive"]["patients"],
         reasons=dict(reasons),
         online=place.id in hears,
+        searchable=before.searchable,
+        left_out=before.left_out,
     )

@@ -38,6 +38,14 @@ CLEANED = {
 COMPUTED = frozenset(_ROOT + uid for uid in ("66.4", "66.7", "67", "481.2"))
 """Of these, the ones made by software from other images: DERIVED says nothing of burned-in text there."""
 
+_MAPS = _ROOT + "67"
+_COMPUTED_PIXELS: dict[str, tuple[tuple[str, int], ...]] = {
+    _ROOT + "66.4": (("MONOCHROME2", 1), ("MONOCHROME2", 8)),
+    _ROOT + "66.7": (("MONOCHROME2", 8), ("MONOCHROME2", 16), ("PALETTE COLOR", 8), ("PALETTE COLOR", 16)),
+    _ROOT + "481.2": (("MONOCHROME2", 16), ("MONOCHROME2", 32)),
+}
+"""Photometric Interpretation and Bits Allocated that their IODs allow; a value map has no pixels."""
+
 PIXELS_TO_CHECK = {
     _ROOT + uid: name
     for uid, name in (
@@ -119,6 +127,7 @@ MODALITIES_TO_CHECK = frozenset(
 
 _VIDEO = "1.2.840.10008.1.2.4.10"  # and one more digit: MPEG2, MPEG-4, HEVC
 _FOREIGN_CONTENT = ("EncapsulatedDocument", "ContentSequence", "WaveformSequence")  # no place in an image
+_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _PICTURE_WORDS = ("SCREEN", "CAPTURE", "REPORT")
 _FRAME_TYPES = ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence", "PETFrameTypeSequence")
 
@@ -135,7 +144,9 @@ def why_withheld(dataset: Dataset) -> Reason | None:
         return Reason.CONTENT_NOT_CHECKED
     if _word(dataset, "Modality") in MODALITIES_TO_CHECK:
         return Reason.PIXELS_NOT_CHECKED
-    if sop_class not in COMPUTED and may_show_text(dataset):
+    if sop_class == _MAPS and any(keyword in dataset for keyword in _PIXELS):
+        return Reason.CONTENT_NOT_CHECKED
+    if _may_show_text_in_computed(dataset, sop_class) if sop_class in COMPUTED else may_show_text(dataset):
         return Reason.PIXELS_NOT_CHECKED
     return None
 
@@ -156,7 +167,21 @@ def may_show_text(dataset: Dataset) -> bool:
     return (
         not all(_is_measured(values) for values in image_types(dataset))
         or _word(dataset, "PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2")
-        or _word(dataset, "BurnedInAnnotation") == "YES"
+        or _says_of_itself(dataset)
+    )
+
+
+def _may_show_text_in_computed(dataset: Dataset, sop_class: str) -> bool:
+    """The same of what software computes, whatever its Image Type: its pixels must be as its IOD says."""
+    pixels = _word(dataset, "PhotometricInterpretation"), dataset.get("BitsAllocated")
+    is_odd = sop_class != _MAPS and pixels not in _COMPUTED_PIXELS[sop_class]
+    kinds = [word for values in image_types(dataset) for word in values]
+    return is_odd or any(word in kind for kind in kinds for word in _PICTURE_WORDS) or _says_of_itself(dataset)
+
+
+def _says_of_itself(dataset: Dataset) -> bool:
+    return (
+        _word(dataset, "BurnedInAnnotation") == "YES"
         or _word(dataset, "ConversionType") != ""
         or _has_overlay_in_pixels(dataset)
     )

@@ -35,7 +35,9 @@ from carina.errors import CarinaError, InvalidInstance, NotDicom, Withheld
 from carina.model.instance import Reason
 
 MAX_DEPTH = 64
-MAX_INFLATED = 1 << 30  # bytes; a deflated dataset that grows beyond is refused
+MAX_INFLATED = 1 << 28  # bytes; a deflated dataset that grows beyond is refused
+MAX_RATIO = 200  # and one that grows to more than so many times its size, if that is more than
+SMALL_INFLATED = 1 << 25  # bytes: empty slices and segmentations deflate to next to nothing
 _UNDEFINED = 0xFFFFFFFF
 _PREFIX = b"DICM"
 _NUMERIC = frozenset((VR.DS, VR.IS, VR.US, VR.SS, VR.UL, VR.SL, VR.UV, VR.SV, VR.FL, VR.FD))
@@ -178,10 +180,11 @@ def _guess_syntax(first: bytes) -> UID:
 
 
 def _inflate(data: bytes) -> bytes:
-    """PS3.5 annex A.5: raw deflate. Grows to `MAX_INFLATED` at most."""
+    """PS3.5 annex A.5: raw deflate. Grows to `MAX_INFLATED` and `MAX_RATIO` at most."""
     stream = zlib.decompressobj(-zlib.MAX_WBITS)
-    inflated = stream.decompress(data, MAX_INFLATED)
-    if stream.unconsumed_tail:
+    most = min(MAX_INFLATED, max(SMALL_INFLATED, MAX_RATIO * len(data)))
+    inflated = stream.decompress(data, most)
+    if stream.unconsumed_tail or (not stream.eof and len(inflated) == most):
         raise InvalidInstance("The deflated DICOM file grows beyond what Carina takes in.")
     if not stream.eof:
         raise _cut_short()

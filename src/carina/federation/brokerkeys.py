@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from nkeys import PREFIX_BYTE_USER, encode_seed, from_seed
+import base64
+import re
+
+from nkeys import PREFIX_BYTE_USER, crc16_checksum, encode_seed, from_seed
+
+_NAME = re.compile(r"U[A-Z2-7]{55}")
 
 
 def broker_seed(key: bytes) -> str:
@@ -17,3 +22,15 @@ def broker_name(seed: str) -> str:
     name: bytes = pair.public_key
     pair.wipe()
     return name.decode()
+
+
+def is_broker_name(text: str) -> bool:
+    """Whether `text` is a public nkey of kind user: 56 letters of base32 that hold its kind, 32 bytes and their CRC.
+
+    A broker refuses a configuration with any other, and with it every other change in there.
+    """
+    if not _NAME.fullmatch(text):
+        return False
+    raw = base64.b32decode(text)
+    checksum: bytes = crc16_checksum(raw[:-2])
+    return raw[0] == PREFIX_BYTE_USER and raw[-2:] == checksum

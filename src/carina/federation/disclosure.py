@@ -23,29 +23,27 @@ def release(patients: int, studies: int, threshold: int) -> Counts:
 
 
 def hide_small(groups: Mapping[str, int], total: int, threshold: int) -> tuple[Group, ...]:
-    """The groups of one variable beside a shown `total`, largest first, then by name; None where hidden.
+    """The groups of one variable beside a shown `total`, largest first, then by name; hidden ones are left out.
 
-    groups      distinct patients by value; only values that occur are listed
-    total       distinct patients in all; below `threshold` every group is hidden
+    groups      distinct patients by value
+    total       distinct patients in all; below `threshold` no group is shown
     threshold   smaller groups are hidden, and then the next larger ones, equal ones together, until no hidden one can
                 be worked out by taking the shown ones from the total (complementary suppression)
 
-    Patients without any value count as one more group, never listed. Where even hiding all would tell (each group is
-    one patient), no value is listed.
+    A hidden group is not even named: that a value occurs says something of the few who have it. Patients without any
+    value count as one more group.
     """
+    if total < threshold:
+        return ()
     occurring = {value: count for value, count in groups.items() if count > 0}
-    hidden = {value for value, count in occurring.items() if total < threshold or count < threshold}
+    hidden = {value for value, count in occurring.items() if count < threshold}
     while not _safe(occurring, hidden, total, threshold):
         shown = [count for value, count in occurring.items() if value not in hidden]
         if not shown:
-            return () if total == len(occurring) else _listed(occurring, hidden)
+            return ()
         hidden |= {value for value, count in occurring.items() if count == min(shown)}
-    return _listed(occurring, hidden)
-
-
-def _listed(groups: Mapping[str, int], hidden: set[str]) -> tuple[Group, ...]:
-    shown = sorted((value for value in groups if value not in hidden), key=lambda value: (-groups[value], value))
-    return tuple([Group(value, groups[value]) for value in shown] + [Group(value, None) for value in sorted(hidden)])
+    shown_values = sorted(occurring.keys() - hidden, key=lambda value: (-occurring[value], value))
+    return tuple(Group(value, occurring[value]) for value in shown_values)
 
 
 def _safe(groups: Mapping[str, int], hidden: set[str], total: int, threshold: int) -> bool:
@@ -58,4 +56,6 @@ def _safe(groups: Mapping[str, int], hidden: set[str], total: int, threshold: in
     parts = len(hidden) + (total > sum(groups.values()))
     if parts == 0 or rest <= 0:
         return True
+    if not hidden:  # those without a value, and enough of them
+        return rest >= threshold
     return parts > 1 and rest >= threshold and rest > parts and rest != parts * (threshold - 1)

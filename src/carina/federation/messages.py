@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from carina.model.clock import now as present
 LIFETIME = timedelta(seconds=60)
 LEEWAY = timedelta(seconds=30)
 LONGEST_LIFETIME = timedelta(seconds=120)
+
+_PARTY = re.compile(r"[hn]-[a-z2-7]{26}")
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def open_message(
     """
     _, claimed = peek(data)
     issuer = claimed.get("iss")
-    jwk = keys_of(issuer) if isinstance(issuer, str) else None
+    jwk = keys_of(issuer) if isinstance(issuer, str) and _PARTY.fullmatch(issuer) else None
     if jwk is None or not isinstance(issuer, str):
         raise InvalidMessage("The message's sender is not known here.", reason="unknown-sender")
     payload = verify(data, jwk)
@@ -114,9 +117,10 @@ def open_message(
 
 def _check_times(envelope: wire.Envelope, now: datetime) -> datetime:
     """Until when the nonce must be remembered. The clocks of two parties may differ by `LEEWAY`."""
-    made, expires = (datetime.fromtimestamp(instant, UTC) for instant in (envelope.iat, envelope.exp))
-    if not made - LEEWAY <= now <= expires + LEEWAY or not made <= expires <= made + LONGEST_LIFETIME:
+    present, leeway = now.timestamp(), LEEWAY.total_seconds()
+    in_time = envelope.iat - leeway <= present <= envelope.exp + leeway
+    if not in_time or not 0 <= envelope.exp - envelope.iat <= LONGEST_LIFETIME.total_seconds():
         raise InvalidMessage(
             "The message is past its time or ahead of it.", "Set the clocks of both machines.", reason="expired"
         )
-    return expires + 2 * LEEWAY
+    return datetime.fromtimestamp(envelope.exp, UTC) + 2 * LEEWAY

@@ -9,11 +9,25 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from carina.errors import InvalidMessage
+from carina.federation.brokerkeys import is_broker_name
+from carina.model.clock import parse_stamp
 
 Kind = Literal["hello", "search", "description", "withdraw", "key-change", "bye", "answer", "error"]
+
+
+def _nkey(text: str) -> str:
+    if not is_broker_name(text):
+        raise ValueError("no public nkey of a user")
+    return text
+
+
+def _instant(text: str) -> str:
+    parse_stamp(text)
+    return text
+
 
 Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Prose = Annotated[str, Field(max_length=10_000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")]
@@ -24,12 +38,14 @@ Hub = Annotated[str, Field(pattern=r"^h-[a-z2-7]{26}$")]
 Node = Annotated[str, Field(pattern=r"^n-[a-z2-7]{26}$")]
 Party = Annotated[str, Field(pattern=r"^[hn]-[a-z2-7]{26}$")]
 Thumbprint = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
-Nkey = Annotated[str, Field(pattern=r"^U[A-Z2-7]{55}$")]
+Nkey = Annotated[str, AfterValidator(_nkey)]
 Nonce = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{22,64}$")]
 Iri = Annotated[str, Field(pattern=r"^urn:uuid:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
 Digest = Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9_-]+$")]
-Stamp = Annotated[str, Field(pattern=r"^[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}\.[0-9]{6}Z$")]
-Seconds = Annotated[int, Field(ge=0, le=2**40)]
+Stamp = Annotated[
+    str, Field(pattern=r"^[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}\.[0-9]{6}Z$"), AfterValidator(_instant)
+]
+Seconds = Annotated[int, Field(ge=0, lt=253_402_300_800)]  # before the year 10000
 Number = Annotated[int, Field(ge=0, le=10**12)]
 Signed = Annotated[str, Field(max_length=8_000, pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$")]
 
@@ -111,7 +127,9 @@ class Description(Body):
     series: Number | None
     instances: Number | None
     groups: Annotated[
-        dict[Annotated[str, Field(pattern=r"^[a-z][a-z_]{0,39}$")], tuple[Group, ...]],
+        dict[
+            Annotated[str, Field(pattern=r"^[a-z][a-z_]{0,39}$")], Annotated[tuple[Group, ...], Field(max_length=500)]
+        ],
         Field(max_length=50),
     ]
     digest: Digest

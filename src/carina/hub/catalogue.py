@@ -6,15 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
-from carina.errors import Conflict, NotFound
+from carina.errors import Conflict, NotFound, TooMany
 from carina.federation import wire
+from carina.federation.disclosure import hide_small
 from carina.hub.centre import Hub
 from carina.model.clock import stamp
 from carina.model.dataset import DatasetDescription, Group
 from carina.model.ids import DatasetIri, NodeId, ProjectId
 from carina.storage.schema import catalogue, nodes
+
+MOST_OF_A_NODE = 1_000
+"""Datasets that the catalogue takes from one node, withdrawn ones included."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,10 @@ class Entry:
 
 
 def accept(hub: Hub, node: str, body: wire.Description) -> None:
-    """Take a description in, in place of the one before. `Conflict` when the dataset is another node's."""
+    """Take a description in, in place of the one before.
+
+    Raises `Conflict` when the dataset is another node's, `TooMany` when the node has described 1,000 others.
+    """
     _require_own(hub, node, body.iri)
     if body.node != node:
         raise Conflict("The dataset is another node's.")
@@ -36,8 +43,15 @@ def accept(hub: Hub, node: str, body: wire.Description) -> None:
     with hub.engine.begin() as connection:
         changed = connection.execute(update(catalogue).where(catalogue.c.iri == body.iri).values(**row))
         if changed.rowcount == 0:
+            _require_room(connection, node)
             connection.execute(insert(catalogue), {"iri": body.iri, "node": node, **row})
         hub.audit.append("dataset-described", node, body.iri, connection, digest=body.digest)
+
+
+def _require_room(connection: Connection, node: str) -> None:
+    of_node = select(func.count()).select_from(catalogue).where(catalogue.c.node == node)
+    if connection.execute(of_node).scalar_one() >= MOST_OF_A_NODE:
+        raise TooMany(f"The catalogue takes at most {MOST_OF_A_NODE} datasets of one node.")
 
 
 def withdraw(hub: Hub, node: str, iri: str) -> None:
@@ -85,18 +99,30 @@ def _entries(hub: Hub, condition: Any) -> list[Entry]:
     )
     with hub.engine.connect() as connection:
         rows = connection.execute(wanted).all()
-    return [Entry(_dataset(row.description), row.title, row.public_url, row.received_at) for row in rows]
+    return [Entry(_dataset(row.description, hub.threshold), row.title, row.public_url, row.received_at) for row in rows]
 
 
-def _dataset(value: dict[str, Any]) -> DatasetDescription:
+def _dataset(value: dict[str, Any], threshold: int) -> DatasetDescription:
+    """The description as the hub shows it: what is below the hub's own `threshold` is hidden too, if that is higher."""
     body = wire.read(wire.Description, value)
-    groups = {
-        name: tuple(Group(group.value, group.patients) for group in groups) for name, groups in body.groups.items()
-    }
-    plain = body.model_dump(exclude={"groups", "iri", "node", "project"})
+    threshold = max(threshold, body.threshold)
+    patients = body.patients if body.patients is not None and body.patients >= threshold else None
+    hidden = () if patients is not None else ("studies", "series", "instances")
+    shown = body.model_dump(exclude={"iri", "node", "project", "threshold", "patients", "groups"})
     return DatasetDescription(
-        iri=DatasetIri(body.iri), node=NodeId(body.node), project=ProjectId(body.project), groups=groups, **plain
+        iri=DatasetIri(body.iri),
+        node=NodeId(body.node),
+        project=ProjectId(body.project),
+        threshold=threshold,
+        patients=patients,
+        groups={name: _released(groups, patients or 0, threshold) for name, groups in body.groups.items()},
+        **{**shown, **dict.fromkeys(hidden)},
     )
+
+
+def _released(groups: tuple[wire.Group, ...], patients: int, threshold: int) -> tuple[Group, ...]:
+    shown = {group.value: group.patients for group in groups if group.patients is not None}
+    return hide_small(shown, patients, threshold)
 
 
 def _require_own(hub: Hub, node: str, iri: str) -> None:

@@ -15,7 +15,10 @@ from carina.storage.audit import AuditTrail
 
 @dataclass(frozen=True)
 class Hub:
-    """One centre. `broker` is the address nodes connect to, `broker_ca` its CA's certificate (PEM)."""
+    """One centre. `broker` is the address nodes connect to, `broker_ca` its CA's certificate (PEM).
+
+    `nkey` is the public name by which the hub itself is known to its broker.
+    """
 
     id: HubId
     title: str
@@ -29,3 +32,4 @@ class Hub:
     transport: Transport
     broker: str
     broker_ca: str
+    nkey: str

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import logging
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from carina.errors import BadInput, InvalidInvitation, InvalidMessage, NotFound
+from carina.errors import BadInput, BadSettings, Conflict, InvalidInvitation, InvalidMessage, NotFound
 from carina.federation import wire
 from carina.federation.invitation import SECRET_BYTES, Invitation, fingerprint, prove, proves
 from carina.federation.keychange import check_node_key, next_hub_key
@@ -55,7 +57,11 @@ class HubNode:
 
 
 def invite(hub: Hub, hours: float, actor: str = "operator") -> str:
-    """A new invitation's text, good for one node and this many hours (at most 30 days). `BadInput` for other hours."""
+    """A new invitation's text, good for one node and this many hours (at most 30 days).
+
+    Raises `BadInput` for other hours, `BadSettings` when nodes could not reach the broker.
+    """
+    require_reachable(hub)
     if not 0 < hours <= LONGEST_INVITATION:
         raise BadInput("An invitation is good for more than 0 and at most 720 hours.")
     invitation = Invitation(
@@ -78,6 +84,23 @@ def invite(hub: Hub, hours: float, actor: str = "operator") -> str:
     return invitation.text()
 
 
+def require_reachable(hub: Hub) -> None:
+    """Raise `BadSettings` when people reach the hub from elsewhere, but nodes would be told a loopback address."""
+    broker = hub.broker.rpartition(":")[0]
+    if _is_loopback(broker) and not _is_loopback(urlsplit(hub.url).hostname or ""):
+        raise BadSettings(
+            "Nodes on other machines could not reach this hub's broker: its address is this machine's own.",
+            "In hub.toml, name it in broker_names, and let [broker] host listen beyond loopback.",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
 def accept_join(hub: Hub, request: object) -> dict[str, Any]:
     """Let the node join that sends this, and answer with what it needs; an invitation is good once, also in a race.
 
@@ -94,7 +117,7 @@ def accept_join(hub: Hub, request: object) -> dict[str, Any]:
     try:
         with hub.engine.begin() as connection:
             proof_key = _use(connection, proven, facts)
-            _admit(connection, facts)
+            _admit(connection, facts, hub.nkey)
             hub.audit.append("node-joined", facts.node, facts.node, connection, invitation=proven.invitation)
     except IntegrityError as error:
         raise InvalidInvitation("Another node of this hub has the same broker key.") from error
@@ -142,7 +165,7 @@ def _use(connection: Connection, proven: wire.Proven, facts: wire.JoinFacts) -> 
     raise InvalidInvitation("This invitation was used before; it is good for one node.")
 
 
-def _admit(connection: Connection, facts: wire.JoinFacts) -> None:
+def _admit(connection: Connection, facts: wire.JoinFacts, hub_nkey: str) -> None:
     key = wire.write(facts.key)
     values = {
         "title": facts.title,
@@ -154,8 +177,7 @@ def _admit(connection: Connection, facts: wire.JoinFacts) -> None:
         "joined_at": stamp(),
         "state": "joined",
     }
-    taken = select(nodes.c.id).where(nodes.c.nkey == facts.nkey, nodes.c.id != facts.node, nodes.c.state == "joined")
-    if connection.execute(taken).first() is not None:
+    if facts.nkey == hub_nkey or _is_taken(connection, facts.node, facts.nkey):
         raise InvalidInvitation("Another node of this hub has the same broker key.", "Give each node its own keys.")
     known = connection.execute(select(nodes).where(nodes.c.id == facts.node)).one_or_none()
     if known is None:
@@ -168,6 +190,12 @@ def _admit(connection: Connection, facts: wire.JoinFacts) -> None:
     if known.key != key:
         raise InvalidInvitation("The hub knows this node by another key.", "Start the node with its present keys.")
     connection.execute(update(nodes).where(nodes.c.id == facts.node).values(**values))
+
+
+def _is_taken(connection: Connection, node: str, nkey: str) -> bool:
+    """Whether another node connects by this nkey. Two that shared it would keep each other from the broker."""
+    others = select(nodes.c.id).where(nodes.c.nkey == nkey, nodes.c.id != node, nodes.c.state == "joined")
+    return connection.execute(others).first() is not None
 
 
 def _note_refused(hub: Hub, invitation: str, node: str) -> None:
@@ -234,12 +262,17 @@ def _end(hub: Hub, node: str, state: str, actor: str) -> None:
 
 
 def replace_node_key(hub: Hub, node: str, change: wire.KeyChange) -> None:
-    """A node's next key and nkey; the message was signed with its present one. `InvalidMessage` if unproven."""
+    """A node's next key and nkey; the message was signed with its present one.
+
+    Raises `InvalidMessage` if unproven, `Conflict` when the nkey is another's.
+    """
     present = key_of(hub, node)
     if present is None:
         raise InvalidMessage("The message's sender is not known here.", reason="unknown-sender")
     following = check_node_key(change, present, hub.id, node)
     with hub.engine.begin() as connection:
+        if change.nkey == hub.nkey or _is_taken(connection, node, change.nkey):
+            raise Conflict("Another party of this hub has the same broker key.", "Give each node its own keys.")
         this = (nodes.c.id == node) & (nodes.c.state == "joined")
         connection.execute(update(nodes).where(this).values(key=following, nkey=change.nkey))
         hub.audit.append("node-key-changed", node, node, connection, old=thumbprint(present), new=thumbprint(following))

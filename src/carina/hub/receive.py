@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from carina.errors import Conflict, InvalidMessage
+from carina.errors import Conflict, InvalidMessage, TooMany
 from carina.federation import wire
 from carina.federation.messages import Message, open_message, seal_message
 from carina.hub import catalogue, nodes
@@ -63,8 +63,15 @@ def _answer(hub: Hub, message: Message) -> wire.Body:
             case _:
                 return wire.Refusal(reason="not-understood")
     except Conflict:
-        return wire.Refusal(reason="not-yours")
+        return _refusal(hub, message.sender, "not-yours")
+    except TooMany:
+        return _refusal(hub, message.sender, "too-many")
     return wire.Done()
+
+
+def _refusal(hub: Hub, sender: str, reason: str) -> wire.Refusal:
+    hub.audit.append("message-refused", sender, hub.id, reason=reason)
+    return wire.Refusal(reason=reason)
 
 
 def _welcome(hub: Hub, node: str, hello: wire.Hello) -> wire.Welcome:

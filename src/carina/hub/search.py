@@ -58,6 +58,11 @@ def read_answer(hub: Hub, asked: Ask, answer: bytes | None, seconds: float) -> N
     return _answer(asked, "refused", seconds, reason="not-understood")
 
 
+def unreadable(asked: Ask, seconds: float) -> NodeAnswer:
+    """In place of an answer that could not be dealt with."""
+    return _answer(asked, "refused", seconds, reason="unreadable")
+
+
 def _answer(
     asked: Ask,
     state: AnswerState,

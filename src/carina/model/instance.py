@@ -62,6 +62,20 @@ class RawInstance:
 
 
 @dataclass(frozen=True)
+class Instrument:
+    """An instrument's identifier in a register, and what marks its images; an empty mark does not count.
+
+    station_name, device_serial_number   (0008,1010) and (0018,1000), as the scanner writes them
+    ae_title                             by which its images are sent
+    """
+
+    identifier: str
+    station_name: str = ""
+    device_serial_number: str = ""
+    ae_title: str = ""
+
+
+@dataclass(frozen=True)
 class Facts:
     """What the index keeps beside the clean header, taken by `deid` before the header loses it.
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from carina.errors import InvalidQuery
 from carina.model.cohort import All, AnyOf, Between, OneOf, Query
+from carina.model.topography import SITES
 
 
 @dataclass(frozen=True)
@@ -104,19 +105,8 @@ VARIABLES: tuple[Variable, ...] = (
         "Diagnosis",
         "code",
         "patient",
-        "ICD-O-3 topography, three characters",
-        values=(
-            ("C18", "Colon"),
-            ("C20", "Rectum"),
-            ("C22", "Liver"),
-            ("C25", "Pancreas"),
-            ("C34", "Bronchus and lung"),
-            ("C50", "Breast"),
-            ("C61", "Prostate"),
-            ("C64", "Kidney"),
-            ("C71", "Brain"),
-            ("C77", "Lymph nodes"),
-        ),
+        "ICD-O-3 topography (WHO), three characters",
+        values=SITES,
     ),
 )
 BY_NAME = {variable.name: variable for variable in VARIABLES}

@@ -53,6 +53,11 @@ def import_table(node: Node, text: str, actor: str) -> int:
     return len(known)
 
 
+def count(node: Node) -> int:
+    """How many identifiers are merged into another one."""
+    return len(_read(node))
+
+
 def separate(node: Node, old: Person, actor: str) -> None:
     """`old` stands for itself again. Raises `NotFound` if it was not merged."""
     known = _read(node)

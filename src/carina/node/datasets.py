@@ -30,7 +30,7 @@ LONGEST_DESCRIPTION = 4000
 
 @dataclass(frozen=True)
 class Dataset:
-    """One dataset as its site keeps it. `published_digest`: of the description that was sent last."""
+    """One dataset as its site keeps it. `published_digest`: of its description when it was published."""
 
     iri: DatasetIri
     project: ProjectId
@@ -138,12 +138,6 @@ def describe(node: Node, dataset: Dataset) -> DatasetDescription:
 def published(node: Node) -> list[DatasetDescription]:
     """What hubs should know now: a description of each published dataset."""
     return [describe(node, dataset) for dataset in listed(node, state="published")]
-
-
-def sent(node: Node, iri: str, digest: str) -> None:
-    """Remember which description the hubs have, so that only a changed one is sent again."""
-    with node.engine.begin() as connection:
-        connection.execute(update(table).where(table.c.iri == iri).values(published_digest=digest))
 
 
 def _dataset(row: RowMapping) -> Dataset:

@@ -45,9 +45,7 @@ def receive(node: Node, data: bytes, source: Source) -> Receipt:
     arrival_id = new_id()
     reason = _refusal(node, data)
     if len(data) > KEEPABLE:
-        sender = str(recorded(source, node.project_of))
-        node.audit.append("refused-not-kept", sender, arrival_id, reason=Reason.TOO_LARGE, size=len(data))
-        return Receipt(arrival_id, "refused", Reason.TOO_LARGE)
+        return refuse_unkept(node, len(data), source, arrival_id)
     _require_room(node, len(data))
     parcel = Parcel(source, stamp(), data)
     if reason is not None:
@@ -63,6 +61,13 @@ def receive(node: Node, data: bytes, source: Source) -> Receipt:
         node.spool.remove(arrival_id)
         raise
     return Receipt(arrival_id, "received")
+
+
+def refuse_unkept(node: Node, size: int, source: Source, arrival_id: str = "") -> Receipt:
+    """Tell the audit trail of something too large to be kept even in quarantine; `size` in bytes."""
+    sender = str(recorded(source, node.project_of))
+    node.audit.append("refused-not-kept", sender, arrival_id, reason=Reason.TOO_LARGE, size=size)
+    return Receipt(arrival_id, "refused", Reason.TOO_LARGE)
 
 
 def _refusal(node: Node, data: bytes) -> Reason | None:

@@ -24,12 +24,12 @@ class Parcel:
     data: bytes = field(repr=False)
 
 
-UNASSIGNED = Source("folder", "(not assigned)")
+UNASSIGNED = "(not assigned)"
 
 
 def recorded(source: Source, assigned: Container[Source]) -> Source:
-    """The source as records may name it: a folder that nobody configured may be called after a patient."""
-    return UNASSIGNED if source.kind == "folder" and source not in assigned else source
+    """The source as records may name it: what nobody configured, a folder or a calling AE title, may name a patient."""
+    return source if source in assigned else Source(source.kind, UNASSIGNED)
 
 
 def wrap(parcel: Parcel) -> bytes:

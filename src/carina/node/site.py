@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from carina.deid.profile import Profile
 from carina.federation.signing import SigningKey
 from carina.model.ids import NodeId, ProjectId
-from carina.model.instance import Source
+from carina.model.instance import Instrument, Source
 from carina.model.keys import KeyRing
 from carina.storage.audit import AuditTrail
 from carina.storage.instances import InstanceStore
@@ -22,8 +22,9 @@ from carina.storage.sealed import SealedFolder
 class Project:
     """What the images of one purpose share.
 
-    issuer          assumed issuer of patient identifiers that name none (0010,0021)
-    identifier_strip  characters removed around an identifier before it becomes a pseudonym
+    profile              how its images are de-identified
+    issuer               assumed issuer of patient identifiers that name none (0010,0021)
+    strip_leading_zeros  whether `007` and `7` are the same person's identifier
     """
 
     id: ProjectId
@@ -35,7 +36,7 @@ class Project:
 
 @dataclass(frozen=True)
 class Node:
-    """One site. `projects_of` maps each source to its project; a source without one goes to quarantine."""
+    """One site. `project_of` maps each source to its project; what comes from another waits in quarantine."""
 
     id: NodeId
     title: str
@@ -54,3 +55,4 @@ class Node:
     quarantine: SealedFolder
     instances: InstanceStore
     audit: AuditTrail
+    instruments: tuple[Instrument, ...] = ()

@@ -17,6 +17,7 @@ from pydicom.filereader import read_partial
 from pydicom.uid import UID
 from sqlalchemy import Connection, update
 
+from carina.deid.facts import instrument_of
 from carina.deid.person import Person
 from carina.deid.pseudonyms import ProjectKeys
 from carina.deid.rewrite import deidentify
@@ -155,7 +156,10 @@ def _prepare(node: Node, arrival: Arrival, merged: Mapping[ProjectId, Mapping[Pe
     except (Withheld, NotDicom, InvalidInstance) as error:
         reason = Reason(error.reason) if isinstance(error, Withheld) else _REASONS[type(error)]
         return _refuse(node, arrival, parcel, reason, detail=error.message)
-    described = _describe(clean)
+    described = {
+        **_describe(clean),
+        "instrument": instrument_of(RawInstance(parcel.data), parcel.source, node.instruments),
+    }
     return _Stored(arrival, clean, node.instances.put(clean), described)
 
 

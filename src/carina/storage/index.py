@@ -95,23 +95,6 @@ def add_instance(
     return "replaced" if replaces else "added"
 
 
-def find_known(
-    connection: Connection, project: ProjectId, source_digest: str, version: Version
-) -> tuple[Uid, Uid] | None:
-    """Study and instance UID of what this source and version have become already; None when they are new here.
-
-    A worker that knows can answer "unchanged" before it de-identifies.
-    """
-    versions = instance_versions.c
-    wanted = (
-        select(instances.c.study_uid, instances.c.uid)
-        .join(instance_versions, and_(versions.project == instances.c.project, versions.uid == instances.c.uid))
-        .where(versions.project == project, versions.source_digest == source_digest, _is_version(version))
-    )
-    row = connection.execute(wanted).first()
-    return None if row is None else (Uid(row.study_uid), Uid(row.uid))
-
-
 def find_instance(
     connection: Connection, uid: str, *, study_uid: str | None = None, series_uid: str | None = None
 ) -> StoredInstance:
@@ -192,7 +175,7 @@ def _require_same_place(connection: Connection, clean: CleanInstance) -> None:
 
 def _keep_patient(connection: Connection, clean: CleanInstance) -> None:
     place = and_(patients.c.project == clean.project, patients.c.patient == clean.patient)
-    row = connection.execute(select(patients.c.sex).where(place)).one_or_none()
+    row = connection.execute(select(patients.c.sex).where(place).with_for_update()).one_or_none()
     if row is None:
         values = {"project": clean.project, "patient": clean.patient, "sex": clean.facts.sex}
         connection.execute(insert(patients), values)
@@ -210,7 +193,7 @@ def _keep_study(connection: Connection, clean: CleanInstance, header: Header, re
         "age_years": clean.facts.age_years,
         "header": dict(header),
     }
-    row = connection.execute(select(studies).where(place)).mappings().one_or_none()
+    row = connection.execute(select(studies).where(place).with_for_update()).mappings().one_or_none()
     if row is not None:
         changes = columns if replaces else _what_lacks(row, columns)
         connection.execute(update(studies).where(place).values(**changes, last_at=stamp()))
@@ -235,7 +218,7 @@ def _keep_series(
         "device": clean.facts.device,
         "header": dict(header),
     }
-    row = connection.execute(select(series).where(place)).mappings().one_or_none()
+    row = connection.execute(select(series).where(place).with_for_update()).mappings().one_or_none()
     if row is not None:
         changes = columns if replaces else _what_lacks(row, columns)
         if changes:

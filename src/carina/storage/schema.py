@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 _NAMING = {
@@ -296,6 +297,7 @@ nodes = Table(
     Column("joined_at", String(32), nullable=False),
     Column("last_seen", String(32)),
     Column("state", String(12), nullable=False),  # joined, left, removed
+    Index(None, "nkey", unique=True, sqlite_where=text("state = 'joined'"), postgresql_where=text("state = 'joined'")),
 )
 key_changes = Table(
     "key_changes",

@@ -5,14 +5,17 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from carina.app.found import NewHub, NewNode, found_hub, found_node
 from carina.app.hub import open_hub
 from carina.app.site import open_node
 from carina.errors import BadSettings, WrongKey
 from carina.model.instance import Source
+from carina.settings import NodeSettings
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +119,11 @@ def test_a_hub_keeps_its_broker_s_port_and_ca(founded: Path) -> None:
         before = (first.broker, first.broker_ca)
     with open_hub(founded / "hub") as again:
         assert (again.broker, again.broker_ca) == before
+
+
+def test_an_instrument_needs_a_mark_to_be_known_by(tmp_path: Path) -> None:
+    wanted: dict[str, Any] = {"id": "n-" + "a" * 26, "title": "T", "keys": "env:X", "institution": "I", "country": "ES"}
+    known = NodeSettings(**wanted, instruments=[{"identifier": "hdl:1", "ae_title": "CT1"}])
+    assert known.instruments[0].identifier == "hdl:1"
+    with pytest.raises(ValidationError, match="name station_name"):
+        NodeSettings(**wanted, instruments=[{"identifier": "hdl:1"}])

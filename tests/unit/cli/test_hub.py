@@ -12,6 +12,7 @@ from carina.app.site import open_node
 from carina.federation.invitation import parse_invitation
 from carina.hub import nodes
 from carina.node import membership
+from carina.settings import load_hub
 
 INIT = ("--title", "Test hub", "--public-url", "http://hub.localhost:8700")
 PASSWORD = "correct horse battery"
@@ -101,3 +102,24 @@ def test_a_damaged_copy_is_refused_and_the_whole_one_still_works(run: Run, hub: 
     run("node", "join", node, broken).complaint(65, "damaged")
     run("node", "join", node, invitation[:-3]).complaint(65, "damaged")
     assert join(hub, node, invitation)
+
+
+OUTSIDE = ("--title", "Test hub", "--public-url", "https://hub.example.org", "--key-backup", "-")
+
+
+def test_a_hub_for_other_machines_neither_serves_nor_invites_before_its_broker_has_a_name(
+    run: Run, tmp_path: Path
+) -> None:
+    assert run("hub", "init", tmp_path / "hub", *OUTSIDE, "--port", "0", "--broker-port", "0").code == 0
+    for command in ("invite", "serve"):
+        run("hub", command, tmp_path / "hub").complaint(78, "broker", "broker_names")
+
+
+def test_init_takes_the_names_by_which_nodes_reach_the_broker(run: Run, tmp_path: Path) -> None:
+    names = ("--broker-name", "broker.example.org", "--broker-name", "192.0.2.7")
+    assert run("hub", "init", tmp_path / "hub", *OUTSIDE, "--broker-port", "4222", *names).code == 0
+    with open_hub(tmp_path / "hub") as opened:
+        assert opened.broker == "broker.example.org:4222"
+    settings = load_hub(tmp_path / "hub")
+    assert (settings.broker_names, settings.broker.host) == (("broker.example.org", "192.0.2.7"), "0.0.0.0")
+    assert parse_invitation(run("hub", "invite", tmp_path / "hub").output).url == "https://hub.example.org"

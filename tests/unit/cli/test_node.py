@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import stat
 import threading
 from pathlib import Path
 
+import click
 import pytest
-from tests.support import ct
+from tests.support import ROOT, ct
 from tests.unit.cli.conftest import Run
 
 from carina.app.site import open_node
+from carina.cli.main import carina
 from carina.node import worker
+from carina.storage.schema import hubs
 
 INIT = ("--title", "Hospital Ficticio", "--institution", "Hospital Ficticio", "--country", "es")
 PASSWORD = "correct horse battery"
@@ -327,3 +332,53 @@ def test_serving_one_folder_twice_is_refused(run: Run, node: Path) -> None:
     run("node", "serve", node).complaint(75, "already runs")
     free.set()
     thread.join()
+
+
+def test_a_merge_can_be_taken_back_and_the_identifiers_are_never_shown(run: Run, node: Path, tmp_path: Path) -> None:
+    table = tmp_path / "merges.csv"
+    table.write_text("old_issuer,old_id,new_issuer,new_id\n,OLD-1,,NEW-1\nHUS,OLD-2,,NEW-1\n")
+    assert run("node", "alias", "import", node, table).code == 0
+    assert run("node", "alias", "status", node).output == "2 merged identifiers are kept.\n"
+    assert (
+        run("node", "alias", "separate", node, typed=b"OLD-1\n").output == "The identifier stands for itself again.\n"
+    )
+    assert run("node", "alias", "separate", node, "--issuer", "HUS", typed=b"OLD-2\n").code == 0
+    assert run("node", "alias", "status", node).output == "0 merged identifiers are kept.\n"
+    again = run("node", "alias", "separate", node, typed=b"OLD-1\n")
+    assert again.code != 0 and "OLD-1" not in again.output + again.error
+    assert run("node", "alias", "separate", node, typed=b"\n").code != 0
+
+
+def test_a_hub_can_be_left(run: Run, node: Path) -> None:
+    hub = "h-" + "a" * 26
+    row: dict[str, object] = {"id": hub, "title": "Test hub",
+           "url": "http://127.0.0.1:1", "broker": "127.0.0.1:2", "broker_ca": "",
+           "key": {}, "joined_at": "2026-01-01T00:00:00.000000Z", "state": "joined", "last_contact": None}  # fmt: skip
+    with open_node(node) as opened, opened.engine.begin() as connection:
+        connection.execute(hubs.insert(), row)
+    assert "joined" in run("node", "hub", "list", node).output
+    assert run("node", "hub", "leave", node, hub).output == f"Left {hub}.\n"
+    assert "left" in run("node", "hub", "list", node).output
+    assert run("node", "hub", "leave", node, "h-" + "b" * 26).code != 0
+
+
+@pytest.mark.parametrize("page", ["run-a-node.md", "clinical-data.md", "sample-data.md", "use-data.md"])
+def test_the_commands_of_the_how_tos_are_as_the_command_line_has_them(page: str) -> None:
+    text = (ROOT / "docs" / "how-to" / page).read_text(encoding="utf-8")
+    lines = [line.removeprefix("$ ") for line in re.findall(r"^(?:\$ )?carina .*$", text, re.MULTILINE)]
+    assert lines
+    for line in lines:
+        words = shlex.split(line, comments=True)[1:]
+        command: click.Command = carina
+        context = click.Context(carina, info_name="carina")
+        while isinstance(command, click.Group):
+            name, found, words = command.resolve_command(context, words)
+            assert found is not None, line
+            command, context = found, click.Context(found, info_name=name, parent=context)
+        options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        required = [item for item in command.params if isinstance(item, click.Argument) and item.required]
+        given = [word for word in words if word.startswith("--")]
+        assert [word for word in given if word not in options] == [], line
+        flags = {word for item in command.params if getattr(item, "is_flag", False) for word in item.opts}
+        plain = len(words) - len(given) - sum(word not in flags for word in given)
+        assert plain >= len(required), line

@@ -31,9 +31,50 @@ def test_original_slices_pass() -> None:
         assert why_withheld(image(ROOT + tail)) is None
 
 
-@pytest.mark.parametrize("tail", ["66.4", "66.7", "67", "481.2"])
-def test_what_software_computes_from_images_passes_though_derived(tail: str) -> None:
-    assert why_withheld(image(ROOT + tail, ImageType=["DERIVED", "PRIMARY"], Modality="SEG")) is None
+COMPUTED = [("66.4", 1), ("66.4", 8), ("66.7", 8), ("66.7", 16), ("67", None), ("481.2", 16), ("481.2", 32)]
+
+
+@pytest.mark.parametrize(("tail", "bits"), COMPUTED)
+def test_what_software_computes_from_images_passes_though_derived(tail: str, bits: int | None) -> None:
+    assert (
+        why_withheld(image(ROOT + tail, ImageType=["DERIVED", "PRIMARY"], Modality="SEG", BitsAllocated=bits)) is None
+    )
+
+
+@pytest.mark.parametrize(("tail", "bits"), COMPUTED)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"BurnedInAnnotation": "YES"},
+        {"ConversionType": "WSD"},
+        {"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]},
+    ],
+)
+def test_what_calls_itself_computed_but_says_that_it_shows_text_waits(
+    tail: str, bits: int | None, changes: dict[str, Any]
+) -> None:
+    assert why_withheld(image(ROOT + tail, BitsAllocated=bits, **changes)) == Reason.PIXELS_NOT_CHECKED
+
+
+@pytest.mark.parametrize(
+    ("tail", "bits", "photometric"),
+    [
+        ("66.4", 8, "RGB"),
+        ("66.4", 16, "MONOCHROME2"),
+        ("66.4", 8, "PALETTE COLOR"),
+        ("66.4", None, "MONOCHROME2"),
+        ("66.7", 1, "MONOCHROME2"),
+        ("481.2", 8, "MONOCHROME2"),
+        ("481.2", 16, "MONOCHROME1"),
+    ],
+)
+def test_pixels_that_no_computed_object_has_wait(tail: str, bits: int | None, photometric: str) -> None:
+    dataset = image(ROOT + tail, BitsAllocated=bits, PhotometricInterpretation=photometric)
+    assert why_withheld(dataset) == Reason.PIXELS_NOT_CHECKED
+
+
+def test_a_value_map_with_pixels_waits() -> None:
+    assert why_withheld(image(ROOT + "67", PixelData=b"GARCIA")) == Reason.CONTENT_NOT_CHECKED
 
 
 @pytest.mark.parametrize(

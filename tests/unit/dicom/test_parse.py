@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, CTImageStorage, DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 from tests.support import corpus, ct, part10
 
 from carina.dicom import parse as parsing
@@ -148,13 +148,30 @@ def test_endless_nesting_of_undefined_length_does_not_break_the_reader() -> None
 
 def test_a_deflated_file_that_grows_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parsing, "MAX_INFLATED", 10_000)
+    with pytest.raises(InvalidInstance, match="grows"):
+        parse(deflated(bytes(10_000_000)))
+
+
+def deflated(content: bytes) -> bytes:
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
-    meta.MediaStorageSOPClassUID = meta.MediaStorageSOPInstanceUID = "1.2"
+    meta.MediaStorageSOPClassUID = meta.MediaStorageSOPInstanceUID = UID("1.2")
     packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-    bomb = packer.compress(bytes(10_000_000)) + packer.flush()
+    return parsing.part10(meta, packer.compress(content) + packer.flush())
+
+
+def test_a_small_deflated_file_may_grow_to_many_times_its_size_only_while_that_is_little(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dataset = Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, UID("1.2.3")
+    dataset.BitsAllocated, dataset.PixelData = 8, bytes(2_000_000)
+    bomb = part10(dataset, DeflatedExplicitVRLittleEndian)
+    assert len(bomb) * parsing.MAX_RATIO < len(dataset.PixelData)
+    assert len(parse(bomb).PixelData) == 2_000_000
+    monkeypatch.setattr(parsing, "SMALL_INFLATED", 100_000)
     with pytest.raises(InvalidInstance, match="grows"):
-        parse(parsing.part10(meta, bomb))
+        parse(bomb)
 
 
 def test_group_zero_and_two_are_not_in_the_dataset() -> None:

@@ -19,33 +19,36 @@ def test_large_groups_are_listed_largest_first() -> None:
 
 
 def test_with_one_small_group_the_next_smallest_is_hidden_too() -> None:
-    assert hide_small({"A": 5, "B": 15, "C": 30}, 50, 10) == (Group("C", 30), Group("A", None), Group("B", None))
+    assert hide_small({"A": 5, "B": 15, "C": 30}, 50, 10) == (Group("C", 30),)
 
 
 def test_two_small_groups_that_sum_to_little_take_a_third_with_them() -> None:
-    hidden = [group.value for group in hide_small({"A": 1, "B": 2, "C": 15, "D": 32}, 50, 10) if group.patients is None]
-    assert hidden == ["A", "B", "C"]
+    assert hide_small({"A": 1, "B": 2, "C": 15, "D": 32}, 50, 10) == (Group("D", 32),)
 
 
 def test_groups_one_below_the_threshold_each_are_not_known_from_their_sum() -> None:
-    assert hide_small({"A": 9, "B": 9, "C": 32}, 50, 10) == (Group("A", None), Group("B", None), Group("C", None))
+    assert hide_small({"A": 9, "B": 9, "C": 32}, 50, 10) == ()
 
 
 def test_equal_groups_are_hidden_together_so_that_names_tell_nothing() -> None:
-    groups = hide_small({"A": 2, "B": 12, "C": 12, "D": 30}, 56, 10)
-    assert [group.value for group in groups if group.patients is None] == ["A", "B", "C"]
+    assert hide_small({"A": 2, "B": 12, "C": 12, "D": 30}, 56, 10) == (Group("D", 30),)
 
 
 def test_a_few_patients_without_a_value_cannot_be_counted_by_subtraction() -> None:
-    assert hide_small({"A": 20, "B": 30}, 53, 10) == (Group("B", 30), Group("A", None))
+    assert hide_small({"A": 20, "B": 30}, 53, 10) == (Group("B", 30),)
 
 
 def test_many_patients_without_a_value_hide_nobody_else() -> None:
-    assert hide_small({"A": 20, "B": 4}, 60, 10) == (Group("A", 20), Group("B", None))
+    assert hide_small({"A": 20, "B": 4}, 60, 10) == hide_small({"A": 20}, 60, 10) == (Group("A", 20),)
 
 
-def test_a_small_total_hides_every_group() -> None:
-    assert hide_small({"A": 4, "B": 5}, 9, 10) == (Group("A", None), Group("B", None))
+@pytest.mark.parametrize("groups", [{"CT": 2}, {"A": 4, "B": 5}])
+def test_of_a_small_total_not_even_the_values_are_named(groups: dict[str, int]) -> None:
+    assert hide_small(groups, max(groups.values()), 10) == ()
+
+
+def test_a_hidden_value_is_not_named_beside_shown_ones() -> None:
+    assert [group.value for group in hide_small({"CT": 40, "PT": 12, "US": 1}, 40, 10)] == ["CT", "PT"]
 
 
 def test_values_that_do_not_occur_are_not_listed() -> None:
@@ -53,4 +56,9 @@ def test_values_that_do_not_occur_are_not_listed() -> None:
 
 
 def test_overlapping_groups_are_hidden_by_size_alone() -> None:
-    assert hide_small({"CT": 40, "PT": 30, "SEG": 3}, 50, 10) == (Group("CT", 40), Group("PT", 30), Group("SEG", None))
+    assert hide_small({"CT": 40, "PT": 30, "SEG": 3}, 50, 10) == (Group("CT", 40), Group("PT", 30))
+
+
+def test_hiding_what_was_hidden_before_changes_nothing() -> None:
+    once = hide_small({"A": 5, "B": 15, "C": 30, "D": 40}, 95, 10)
+    assert hide_small({group.value: group.patients or 0 for group in once}, 95, 10) == once

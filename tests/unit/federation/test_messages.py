@@ -1,3 +1,5 @@
+import base64
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -151,3 +153,32 @@ def test_a_refused_message_uses_up_no_nonce() -> None:
 def test_a_message_too_large_for_the_transport_is_not_made() -> None:
     with pytest.raises(BadInput, match="more than"):
         sealed(body=wire.Search(query={"all": ["x" * 1_000_000]}))
+
+
+@pytest.mark.parametrize("second", [2**40, 253_402_300_800, -1])
+def test_an_instant_that_no_calendar_has_is_malformed(second: int) -> None:
+    data = HUB_KEY.sign(envelope(iat=second, exp=second))
+    assert reason_of(lambda: Receiver().open(data)) == "malformed"
+
+
+def test_the_last_instant_of_the_calendar_is_expired() -> None:
+    data = HUB_KEY.sign(envelope(iat=253_402_300_799, exp=253_402_300_799))
+    assert reason_of(lambda: Receiver().open(data)) == "expired"
+
+
+@pytest.mark.parametrize("issuer", ["\ud800", "\x00", "h-", "h-" + "a" * 27, f"{HUB}\n", 7, None, ["h"]])
+def test_no_key_is_looked_for_of_a_sender_that_is_no_party(issuer: object) -> None:
+    asked: list[str] = []
+    token = b".".join(
+        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in ({"alg": "none"}, {"iss": issuer})
+    )
+    with pytest.raises(InvalidMessage) as refused:
+        open_message(
+            token + b".x",
+            me=NODE,
+            hub=HUB,
+            sender=HUB,
+            keys_of=asked.append,
+            first_time=lambda *_: True,
+        )
+    assert (refused.value.reason, asked) == ("unknown-sender", [])

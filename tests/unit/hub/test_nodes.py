@@ -258,3 +258,28 @@ def test_a_node_is_online_for_a_minute_after_it_was_seen(hub: Hub, tmp_path: Pat
         assert known.online(at + timedelta(seconds=59))
         assert not known.online(at + timedelta(seconds=61))
         assert not replace(known, last_seen=None).online(at)
+
+
+@pytest.mark.parametrize(
+    ("url", "broker", "good"),
+    [
+        ("https://hub.example.org", "127.0.0.1:8701", False),
+        ("https://hub.example.org", "[::1]:8701", False),
+        ("https://10.0.0.5", "localhost:8701", False),
+        ("https://hub.example.org", "hub.example.org:8701", True),
+        ("http://hub.localhost:8700", "127.0.0.1:8701", True),
+        ("http://127.0.0.1:8700", "localhost:8701", True),
+        ("http://[::1]:8700", "[::1]:8701", True),
+    ],
+)
+def test_no_node_is_invited_to_a_broker_that_only_the_hubs_machine_reaches(
+    hub: Hub, url: str, broker: str, good: bool
+) -> None:
+    there = replace(hub, url=url, broker=broker)
+    if good:
+        assert nodes.invite(there, 1)
+        return
+    with pytest.raises(BadSettings) as refused:
+        nodes.invite(there, 1)
+    assert "broker_names" in refused.value.hint
+    assert hub.audit.entries(5) == []

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from sqlalchemy import update
+from sqlalchemy.exc import IntegrityError
 from tests.federating import IRI, described, open_joined_node, open_test_hub, refusals
 from tests.support import ring
 
 from carina.errors import BadInput, InvalidMessage, InvalidQuery, NotFound, WrongKey
 from carina.federation import wire
+from carina.federation.keychange import next_node_key
 from carina.federation.messages import Sealed, seal_message
-from carina.federation.signing import SigningKey, party_id
+from carina.federation.signing import SigningKey, party_id, peek
 from carina.hub import catalogue, nodes
 from carina.hub.centre import Hub
 from carina.hub.figures import Figures, figures
@@ -22,6 +25,7 @@ from carina.hub.receive import receive
 from carina.hub.search import Ask, ask, read_answer
 from carina.model.clock import now
 from carina.model.cohort import All, OneOf
+from carina.model.dataset import Group
 from carina.model.keys import derive
 from carina.model.search import Counts
 from carina.node import membership
@@ -29,6 +33,7 @@ from carina.node.answer import answer
 from carina.node.membership import JoinedHub
 from carina.node.site import Node
 from carina.storage.database import check_keys
+from carina.storage.schema import nodes as table
 
 STRANGER = SigningKey.from_seed(b"x" * 32)
 NEXT = SigningKey.from_seed(b"y" * 32)
@@ -414,3 +419,90 @@ def test_the_broker_key_differs_by_hub_and_is_not_the_signing_key(site: tuple[No
     node, joined = site
     assert membership.seed_for(node, joined.id) != membership.seed_for(node, "h-" + "a" * 26)
     assert derive(ring().signing, "nkey", joined.id) != ring().signing
+
+
+def changed_key(hub: Hub, node: Node, nkey: str) -> wire.Body:
+    """What the hub answers when the node says that its next nkey is this one."""
+    body = next_node_key(node.signing, NEXT, nkey, hub.id, node.id)
+    sealed = membership.seal(node, hub.id, body)
+    reply = receive(hub, node.id, sealed.data)
+    assert reply is not None
+    return wire.read_body(*(peek(reply)[1][name] for name in ("kind", "body")))
+
+
+def test_a_node_cannot_take_the_broker_key_of_another_or_of_the_hub(
+    hub: Hub, site: tuple[Node, JoinedHub], tmp_path: Path
+) -> None:
+    node, _ = site
+    with open_joined_node(tmp_path / "other", hub, seed=2) as (other, _hub):
+        before = {known.id: known.nkey for known in nodes.list_nodes(hub)}
+        for nkey in (before[other.id], hub.nkey):
+            assert changed_key(hub, node, nkey) == wire.Refusal(reason="not-yours")
+            assert refusals(hub.audit)[0] == "not-yours"
+    assert {known.id: known.nkey for known in nodes.list_nodes(hub)} == before
+    assert nodes.key_of(hub, node.id) == node.signing.public_jwk
+
+
+def test_a_node_cannot_change_to_a_broker_key_that_is_none(hub: Hub, site: tuple[Node, JoinedHub]) -> None:
+    node, _ = site
+    held = wire.Possession(hub=hub.id, node=node.id, old=node.signing.thumbprint, new=NEXT.thumbprint)
+    body = wire.KeyChange.model_construct(
+        key=wire.read(wire.Jwk, NEXT.public_jwk), nkey="U" + "A" * 55, proof=NEXT.sign(wire.write(held)).decode()
+    )
+    assert receive(hub, node.id, membership.seal(node, hub.id, body).data) is None
+    assert refusals(hub.audit) == ["malformed"]
+
+
+def test_the_records_hold_no_broker_key_twice_even_in_a_race(
+    hub: Hub, site: tuple[Node, JoinedHub], tmp_path: Path
+) -> None:
+    node, _ = site
+    with open_joined_node(tmp_path / "other", hub, seed=2) as (other, _hub):
+        taken = update(table).where(table.c.id == other.id).values(nkey=nodes.get_node(hub, node.id).nkey)
+        with pytest.raises(IntegrityError), hub.engine.begin() as connection:
+            connection.execute(taken)
+        nodes.remove(hub, node.id)
+        with hub.engine.begin() as connection:
+            connection.execute(taken)  # of a removed node it counts no more
+
+
+def test_a_hub_hides_in_descriptions_what_is_below_its_own_threshold(hub: Hub, site: tuple[Node, JoinedHub]) -> None:
+    node, _ = site
+    body = membership.description(
+        described(
+            node,
+            threshold=2,
+            groups={
+                "sex": (Group("F", 30), Group("M", 8), Group("O", 2)),
+                "modality": (Group("CT", 40), Group("US", None)),
+                "diagnosis": (Group("C34", 3),),
+            },
+        )
+    )
+    told(hub, node, body)
+    [shown] = catalogue.list_datasets(hub)
+    assert shown.dataset.threshold == 10
+    assert (shown.dataset.patients, shown.dataset.studies) == (40, 80)
+    assert shown.dataset.groups == {
+        "sex": (Group("F", 30),),
+        "modality": (Group("CT", 40),),
+        "diagnosis": (),
+    }
+    [strict] = catalogue.list_datasets(replace(hub, threshold=41))
+    assert (strict.dataset.patients, strict.dataset.studies, strict.dataset.series) == (None, None, None)
+    assert strict.dataset.instances is None
+    assert set(strict.dataset.groups.values()) == {()}
+
+
+def test_a_node_describes_so_many_datasets_and_no_more(
+    hub: Hub, site: tuple[Node, JoinedHub], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, _ = site
+    monkeypatch.setattr(catalogue, "MOST_OF_A_NODE", 2)
+    for number in (1, 2, 1):
+        told(hub, node, membership.description(described(node, iri=f"{IRI[:-1]}{number}")))
+    told(hub, node, wire.Withdraw(iri=f"{IRI[:-1]}2"))
+    _, reply = told(hub, node, membership.description(described(node, iri=f"{IRI[:-1]}3")))
+    assert peek(reply)[1]["body"] == {"reason": "too-many"}
+    assert refusals(hub.audit) == ["too-many"]
+    assert [entry.dataset.iri for entry in catalogue.list_datasets(hub)] == [f"{IRI[:-1]}1"]

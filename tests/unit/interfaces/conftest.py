@@ -16,6 +16,7 @@ from carina.hub.centre import Hub
 from carina.interfaces.api.hub import api_routes
 from carina.interfaces.api.identity import Identity, LocalAccounts
 from carina.interfaces.api.problems import exception_handlers
+from carina.interfaces.api.rate import RateLimit
 from carina.interfaces.api.security import Rules, middleware
 from carina.model.cohort import Query
 from carina.model.ids import HubId, NodeId
@@ -59,6 +60,7 @@ def hub(hub_records: Path, tmp_path: Path) -> Iterator[Hub]:
         transport=MemoryExchange(me).transport(me),
         broker="127.0.0.1:8701",
         broker_ca="",
+        nkey="",
     )
     engine.dispose()
 
@@ -100,7 +102,7 @@ def hub_app(hub: Hub, identity: Identity, answers: Answers) -> Callable[[str], S
 
     def make(url: str = URL) -> Starlette:
         return Starlette(
-            routes=api_routes(hub, identity, answers),
+            routes=api_routes(hub, identity, answers, RateLimit(60, 60)),
             middleware=middleware(Rules(url), identity),
             exception_handlers=exception_handlers(),
         )

@@ -28,10 +28,12 @@ def test_other_bytes_are_no_parcel(foreign: bytes) -> None:
         unwrap(foreign)
 
 
-def test_records_name_a_folder_only_when_it_was_configured() -> None:
-    inbox, stray, scanner = Source("folder", "inbox"), Source("folder", "/export/Garcia"), Source("aet", "UNKNOWN")
-    assigned = {inbox: ProjectId("lung")}
-    assert [recorded(source, assigned) for source in (inbox, stray, scanner)] == [inbox, UNASSIGNED, scanner]
+def test_records_name_a_source_only_when_it_was_configured() -> None:
+    inbox, scanner = Source("folder", "inbox"), Source("aet", "SCANNER")
+    assigned = {inbox: ProjectId("lung"), scanner: ProjectId("lung")}
+    assert [recorded(source, assigned) for source in (inbox, scanner)] == [inbox, scanner]
+    for stray in (Source("folder", "/export/Garcia"), Source("aet", "GARCIA_MARIA"), Source("token", "garcia")):
+        assert recorded(stray, assigned) == Source(stray.kind, UNASSIGNED)
 
 
 def test_a_parcel_does_not_show_its_bytes() -> None:

@@ -52,7 +52,8 @@ def test_an_overview_says_what_became_of_each_source_s_images(node: Node) -> Non
     _fill(node)
     seen = arrivals.overview(node, limit=3)
     assert seen.waiting == 2 and seen.archive.instances == 2
-    scanner, stranger = seen.sources
+    stranger, scanner = seen.sources
+    assert stranger.source == Source("aet", "(not assigned)")
     assert (scanner.source, scanner.archived, scanner.received) == (SCANNER, 2, 2)
     assert scanner.quarantined == {Reason.NOT_DICOM: 1}
     assert stranger.quarantined == {Reason.UNMAPPED_SOURCE: 1}

@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
-from tests.support import LUNG, SCANNER, ct, make_node, ring
+from tests.support import LUNG, SCANNER, ct, make_node, open_test_node, ring
 
 from carina.deid.person import Person
 from carina.errors import Full
-from carina.model.instance import CleanInstance, Reason, Source
+from carina.model.instance import CleanInstance, Instrument, Reason, Source
 from carina.node import aliases, ingest, quarantine, worker
 from carina.node.site import Node
 from carina.storage import arrivals, index
 from carina.storage.schema import arrivals as rows
-from carina.storage.schema import instances, patients
+from carina.storage.schema import instances, node_tables, patients, series
 
 
 @pytest.fixture
@@ -291,3 +291,22 @@ def test_a_batch_that_cannot_be_told_together_is_told_one_by_one(node: Node, mon
     monkeypatch.setattr(index, "add_instance", add)
     assert sorted(drain(node)) == ["archived", "archived", "quarantined", "received", "received"]
     assert {heap.reason: heap.count for heap in quarantine.heaps(node)} == {Reason.FAILED: 1}
+
+
+def test_a_known_instrument_is_named_and_its_marks_are_not(tmp_path: Path) -> None:
+    instruments = (
+        Instrument("local:other", ae_title="SCANNER", station_name="ELSEWHERE"),
+        Instrument("hdl:21.T1/ct-1", ae_title="SCANNER", station_name="ZZSTATION", device_serial_number="ZZSERIAL"),
+    )
+    marks = {"StationName": "ZZSTATION", "DeviceSerialNumber": "ZZSERIAL"}
+    with open_test_node(tmp_path / "node", instruments=instruments) as node:
+        ingest.receive(node, ct("A", elements=marks), SCANNER)
+        ingest.receive(node, ct("B"), SCANNER)
+        while worker.work(node, "test"):
+            pass
+        with node.engine.connect() as connection:
+            found = connection.execute(select(series.c.instrument)).scalars().all()
+            kept = [str(row) for table in node_tables.sorted_tables for row in connection.execute(select(table))]
+        assert sorted(found, key=str) == [None, "hdl:21.T1/ct-1"]
+        assert not [row for row in kept if "ZZS" in row]
+        assert not [path for path in node.folder.rglob("*") if path.is_file() and b"ZZS" in path.read_bytes()]

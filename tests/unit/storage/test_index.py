@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Table, func, select
-from tests.stored import BREAST, FIRST, LUNG, SECOND, clean, index, records
+from tests.stored import BREAST, FIRST, SECOND, clean, index, records
 
 from carina.errors import Conflict, NotFound
 from carina.model.ids import PatientKey, Uid
-from carina.storage.index import contents, find_instance, find_known, instances_of, is_needed
+from carina.storage.index import contents, find_instance, instances_of, is_needed
 from carina.storage.schema import instance_versions, instances, patients, series, studies
 
 
@@ -135,15 +135,6 @@ def test_headers_are_completed_by_later_instances_but_not_changed(connection: Co
     assert study["header"]["00080050"] == text("SH", "A1 ")
     assert study["header"]["00200010"] == text("SH", "S1")
     assert (study["accession_number"], study["study_id"]) == ("A1", "S1")
-
-
-def test_a_worker_can_ask_whether_a_source_is_here_in_this_version(connection: Connection) -> None:
-    one = clean()
-    assert find_known(connection, LUNG, one.source_digest, FIRST) is None
-    index(connection, one)
-    assert find_known(connection, LUNG, one.source_digest, FIRST) == (one.study_uid, one.uid)
-    assert find_known(connection, LUNG, one.source_digest, SECOND) is None
-    assert find_known(connection, BREAST, one.source_digest, FIRST) is None
 
 
 def test_an_instance_is_found_only_where_it_is(connection: Connection) -> None:

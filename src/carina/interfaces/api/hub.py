@@ -38,9 +38,14 @@ Search: TypeAlias = Callable[[Query], AsyncIterator[NodeAnswer]]
 EVENTS = "text/event-stream"
 
 
-def api_routes(hub: Hub, identity: Identity, search: Search) -> list[Route]:
-    """All that programs may ask of a hub."""
-    return [*_catalogue_routes(hub), *_search_routes(hub, identity, search), *_session_routes(identity), *_door(hub)]
+def api_routes(hub: Hub, identity: Identity, search: Search, limit: RateLimit) -> list[Route]:
+    """All that programs may ask of a hub; each person has `limit` searches."""
+    return [
+        *_catalogue_routes(hub),
+        *_search_routes(hub, identity, search, limit),
+        *_session_routes(identity),
+        *_door(hub),
+    ]
 
 
 def service_info(hub: Hub) -> dict[str, Any]:
@@ -107,11 +112,12 @@ def audit_search(hub: Hub, principal: Principal, query: Query) -> None:
     hub.audit.append("searched", principal.subject, query=to_json(query))
 
 
-def _search_routes(hub: Hub, identity: Identity, search: Search) -> list[Route]:
+def _search_routes(hub: Hub, identity: Identity, search: Search, limit: RateLimit) -> list[Route]:
     async def answer(request: Request) -> Response:
         principal = await identity.identify(request)
         query = from_pairs(request.query_params.multi_items(), RANGES)
         require_known(query)
+        limit.spend(principal.subject)
         await run_in_threadpool(audit_search, hub, principal, query)
         if EVENTS in request.headers.get("accept", ""):
             return StreamingResponse(_events(search(query)), media_type=EVENTS, headers={"X-Accel-Buffering": "no"})

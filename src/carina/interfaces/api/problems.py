@@ -172,7 +172,9 @@ def routing_answer(request: Request, error: HTTPException, render_error: RenderE
     return response
 
 
-def exception_handlers(render_error: RenderError | None = None) -> dict[type[Exception], Callable[[Request, Exception], Response]]:
+def exception_handlers(
+    render_error: RenderError | None = None,
+) -> dict[type[Exception], Callable[[Request, Exception], Response]]:
     """For `Starlette(exception_handlers=…)`: the router's own errors."""
 
     def answer(request: Request, error: Exception) -> Response:

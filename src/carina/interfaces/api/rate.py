@@ -27,7 +27,7 @@ class RateLimit:
         while spent and spent[0] <= at - self.seconds:
             spent.popleft()
         if len(spent) >= self.times:
-            raise TooMany("There have been too many requests from this address.")
+            raise TooMany("There have been too many requests in a short time.")
         spent.append(at)
         while len(self._spent) > CALLERS:
             self._spent.popitem(last=False)

@@ -55,10 +55,9 @@ def row_of(answer: NodeAnswer) -> tuple[str, str, str, str, str]:
     """One node's line: name, country, patients, studies, and what else there is to say."""
     patients, studies = "–", "–"
     if answer.counts is not None:
-        hidden = f"fewer than {answer.counts.threshold}"
-        patients, studies = (
-            hidden if number is None else f"{number:,}" for number in (answer.counts.patients, answer.counts.studies)
-        )
+        shown, further = answer.counts.patients, answer.counts.studies
+        patients = f"fewer than {answer.counts.threshold}" if shown is None else f"{shown:,}"
+        studies = "not shown" if further is None else f"{further:,}"
     return answer.title, answer.country, patients, studies, note_of(answer)
 
 
@@ -76,10 +75,16 @@ def note_of(answer: NodeAnswer) -> str:
 
 
 def total_line(sums: Total) -> str:
-    """`Total: 57 patients, 80 studies of 2 nodes, and 1 node below the threshold; 1 silent.`"""
-    line = f"Total: {sums.patients:,} patients, {sums.studies:,} studies of {_nodes(sums.counted)}"
-    if sums.below_threshold:
-        line += f", and {_nodes(sums.below_threshold)} below the threshold"
+    """`Total: 57 patients, 80 studies of 2 nodes, and 1 node below the threshold; 1 silent.`
+
+    Where no node gave a number there is none: `No number to show: 3 nodes below the threshold.`
+    """
+    below = f"{_nodes(sums.below_threshold)} below the threshold" if sums.below_threshold else ""
+    if sums.counted:
+        line = f"Total: {sums.patients:,} patients, {sums.studies:,} studies of {_nodes(sums.counted)}"
+        line += f", and {below}" if below else ""
+    else:
+        line = f"No number to show: {below}" if below else "No node gave a number"
     others = [
         f"{number} {words}"
         for number, words in (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 
 from carina.errors import BadInput
@@ -36,17 +36,26 @@ class _Reader:
                 return
         raise malformed()
 
-    async def until(self, mark: bytes, largest: int, keep: bool = True) -> tuple[bytearray | None, int]:
-        """What comes before `mark`, which is taken away too, and its size; None for more than `largest` bytes."""
+    async def until(
+        self, mark: bytes, largest: int, keep: bool = True, hold: Callable[[int], None] | None = None
+    ) -> tuple[bytearray | None, int]:
+        """What comes before `mark`, which is taken away too, and its size; None for more than `largest` bytes.
+
+        hold   is told of bytes before they are kept, and below zero when they are let go; what it raises comes out
+        """
         found, size = bytearray(), 0
         while True:
             place = self.buffer.find(mark)
             end = place if place >= 0 else max(0, len(self.buffer) - len(mark) + 1)
             size += end
             if keep and size <= largest:
+                if hold is not None:
+                    hold(end)
                 with memoryview(self.buffer) as view:
                     found += view[:end]
             elif found:
+                if hold is not None:
+                    hold(-len(found))
                 found = bytearray()
             if place >= 0:
                 del self.buffer[: place + len(mark)]
@@ -55,8 +64,13 @@ class _Reader:
             await self.more()
 
 
-async def parts(chunks: AsyncIterator[bytes], boundary: str, largest: int) -> AsyncIterator[Part]:
+async def parts(
+    chunks: AsyncIterator[bytes], boundary: str, largest: int, hold: Callable[[int], None] | None = None
+) -> AsyncIterator[Part]:
     """The parts of a body, one after the other; never more than one in memory, and of it `largest` bytes.
+
+    hold   is told of a part's bytes before they are kept, and below zero when they are let go, as those of one that is
+           too large are; what it raises ends the reading
 
     Raises `BadInput` where the body is not as RFC 2046 says, and when it ends before its last boundary.
     """
@@ -69,7 +83,7 @@ async def parts(chunks: AsyncIterator[bytes], boundary: str, largest: int) -> As
         header, _ = await reader.until(b"\r\n\r\n", _LARGEST_HEADER)
         if header is None:
             raise malformed()
-        body, size = await reader.until(delimiter, largest)
+        body, size = await reader.until(delimiter, largest, hold=hold)
         yield Part(_content_type(bytes(header)), None if body is None else bytes(body), size)
 
 

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from carina.dicom.levels import Level
 from carina.interfaces.dicomweb import qido, stow, wado
 from carina.interfaces.dicomweb.rendered import rendered
+from carina.interfaces.room import Room
 from carina.model.ids import uid
 from carina.model.principal import Principal, Role
 from carina.node.site import Node
@@ -34,11 +35,13 @@ def dicomweb_routes(node: Node, identify: Identify, url: str = "") -> list[Route
           (dicomweb-client 0.61) leave the port out of that
     """
 
+    room = Room(2 * node.largest_instance)
+
     async def store(request: Request) -> Response:
         sender = await identify(request, SENDERS)
         study = request.path_params.get("study")
         source = stow.source_of(sender)
-        return _private(await stow.store(node, request, source, None if study is None else uid(study)))
+        return _private(await stow.store(node, request, source, None if study is None else uid(study), room))
 
     return [
         Route("/studies", store, methods=["POST"]),

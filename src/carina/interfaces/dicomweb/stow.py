@@ -16,9 +16,10 @@ from carina.errors import BadInput, Busy, CarinaError, Full, NotAllowed
 from carina.interfaces.api.problems import problem
 from carina.interfaces.dicomweb.media import DICOM, DICOM_JSON, RELATED, accepted, fits, parse_media
 from carina.interfaces.dicomweb.multipart import Part, malformed, parts
+from carina.interfaces.room import Room, Share
 from carina.model.instance import Reason, Source
 from carina.model.principal import Principal
-from carina.node.ingest import receive
+from carina.node.ingest import receive, refuse_unkept
 from carina.node.site import Node
 
 AT_ONCE = 4  # parts of one request that are on their way to the disk
@@ -49,15 +50,18 @@ def source_of(principal: Principal) -> Source:
     return Source("token", name)
 
 
-async def store(node: Node, request: Request, source: Source, study: str | None) -> Response:
-    """Take in what the request holds; 200 when all of it, 202 when some of it, 409 when none of it was."""
+async def store(node: Node, request: Request, source: Source, study: str | None, room: Room) -> Response:
+    """Take in what the request holds; 200 when all of it, 202 when some of it, 409 when none of it was.
+
+    room   of all requests together, for what is in memory; one that finds none is answered 503
+    """
     if not any(fits(media.inner, DICOM_JSON) or media.inner == "application/json" for media in accepted(request)):
         return problem(BadInput("The answer comes as application/dicom+json only.", "Accept that."), 406)
     media = parse_media(request.headers.get("content-type", ""))
     if media.type != RELATED or media.inner != DICOM:
         return problem(BadInput("The request's media type is not one that is stored here.", _REQUEST_HINT), 415)
     try:
-        outcomes = await _take_all(node, request, media.parameters.get("boundary", ""), source, study)
+        outcomes = await _take_all(node, request, media.parameters.get("boundary", ""), source, study, room=room)
     except (Full, Busy) as error:
         response = problem(error, 503)
         response.headers["Retry-After"] = "120"
@@ -69,22 +73,25 @@ async def store(node: Node, request: Request, source: Source, study: str | None)
     return JSONResponse(_answer(outcomes), status, media_type=DICOM_JSON)
 
 
-async def _take_all(node: Node, request: Request, boundary: str, source: Source, study: str | None) -> list[Outcome]:
+async def _take_all(
+    node: Node, request: Request, boundary: str, source: Source, study: str | None, *, room: Room
+) -> list[Outcome]:
     """What became of each part, in order. A few are written while the next are read.
 
-    When one of them meets a full disk, the rest is read and left, and `Full` is raised.
+    When one of them meets a full disk, the rest is read and left, and `Full` is raised; `Busy` when there is no room.
     """
+    share = Share(room)
     outcomes: dict[int, Outcome] = {}
     pending: dict[asyncio.Task[Outcome], int] = {}
     chunks = request.stream()
     try:
-        async for part in parts(chunks, boundary, node.largest_instance):
+        async for part in parts(chunks, boundary, node.largest_instance, share.hold):
             number = len(outcomes) + len(pending)
             if number >= MAX_PARTS:
                 raise BadInput(f"The request has more than {MAX_PARTS} parts.", "Send fewer in each request.")
             if len(pending) >= AT_ONCE:
                 await _collect(pending, outcomes, asyncio.FIRST_COMPLETED)
-            pending[asyncio.create_task(_take(node, part, source, study))] = number
+            pending[asyncio.create_task(_take(node, part, source, study, share))] = number
         if pending:
             await _collect(pending, outcomes, asyncio.ALL_COMPLETED)
     except CarinaError:
@@ -93,6 +100,7 @@ async def _take_all(node: Node, request: Request, boundary: str, source: Source,
         raise
     finally:
         await asyncio.gather(*pending, return_exceptions=True)
+        share.close()
     return [outcome for _, outcome in sorted(outcomes.items())]
 
 
@@ -103,16 +111,19 @@ async def _collect(pending: dict[asyncio.Task[Outcome], int], outcomes: dict[int
         outcomes[number] = task.result()
 
 
-async def _take(node: Node, part: Part, source: Source, study: str | None) -> Outcome:
-    kind = parse_media(part.media).type
-    if kind not in ("", DICOM):
-        return Outcome(Identifiers(), CANNOT_UNDERSTAND)
-    return await run_in_threadpool(partial(_take_part, node, part, source, study))
+async def _take(node: Node, part: Part, source: Source, study: str | None, share: Share) -> Outcome:
+    try:
+        kind = parse_media(part.media).type
+        if kind not in ("", DICOM):
+            return Outcome(Identifiers(), CANNOT_UNDERSTAND)
+        return await run_in_threadpool(partial(_take_part, node, part, source, study))
+    finally:
+        share.hold(-len(part.data or b""))
 
 
 def _take_part(node: Node, part: Part, source: Source, study: str | None) -> Outcome:
     if part.data is None:
-        node.audit.append("refused-not-kept", str(source), reason=Reason.TOO_LARGE, size=part.size)
+        refuse_unkept(node, part.size, source)
         return Outcome(Identifiers(), OUT_OF_RESOURCES)
     names = identifiers(part.data)
     if study is not None and names.study != study:

@@ -10,15 +10,16 @@ import logging
 import socket
 import threading
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from pynetdicom import AE, _config, evt
+from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event
-from pynetdicom.transport import ThreadedAssociationServer
 
 from carina.errors import BadSettings, Busy, CarinaError, Full
+from carina.interfaces.dimse.bounds import FIRST_WORD, MAX_ASSOCIATIONS, BoundedAssociation, BoundedServer
 from carina.model.instance import Reason, Source
-from carina.node.ingest import Receipt, receive
+from carina.node.ingest import Receipt, receive, refuse_unkept
 from carina.node.site import Node
 
 log = logging.getLogger(__name__)
@@ -31,15 +32,12 @@ CANNOT_UNDERSTAND = 0xC000
 
 _REFUSALS = {Reason.NOT_DICOM: CANNOT_UNDERSTAND, Reason.TOO_LARGE: OUT_OF_RESOURCES}
 _VERIFICATION = "1.2.840.10008.1.1"
-_MAX_ASSOCIATIONS = 50
 _MAX_PDU = 131_072  # bytes; the largest that DCMTK sends
 _PATIENCE = 60.0  # s without a message, after which an association is ended
 
 
-class _Server(ThreadedAssociationServer):
+class _Server(BoundedServer):
     """Sends small answers at once, and tells of failures without their words."""
-
-    daemon_threads = True
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """A connection without Nagle's delay: each file's acknowledgement is a small packet of its own."""
@@ -82,19 +80,20 @@ def start_dimse(node: Node, host: str, port: int, ae_title: str, *, strict: bool
         raise BadSettings("The AE title cannot be used.", "It has 1 to 16 ASCII characters, no backslash.") from None
     entity.add_supported_context(_VERIFICATION)
     entity.require_called_aet = strict
-    entity.maximum_associations = _MAX_ASSOCIATIONS
+    entity.maximum_associations = MAX_ASSOCIATIONS
+    entity.acse_timeout = FIRST_WORD
     entity.maximum_pdu_size = _MAX_PDU
     entity.network_timeout = entity.dimse_timeout = _PATIENCE
     handlers = [(evt.EVT_C_STORE, _store, [node]), (evt.EVT_C_ECHO, _echo)]
-    server = _listen(entity, host, port, ae_title, handlers)
+    server = _listen(entity, host, port, ae_title, handlers, largest=node.largest_instance)
     entity._servers.append(server)  # as `AE.start_server` does; `shutdown` takes it off
     threading.Thread(target=server.serve_forever, name="dimse", daemon=True, kwargs={"poll_interval": 0.2}).start()
     return DimseServer(server.server_address[1], server)
 
 
-def _listen(entity: AE, host: str, port: int, ae_title: str, handlers: list[Any]) -> _Server:
+def _listen(entity: AE, host: str, port: int, ae_title: str, events: list[Any], *, largest: int) -> _Server:
     try:
-        return _Server(entity, (host, port), ae_title, entity.supported_contexts, evt_handlers=handlers)
+        return _Server(entity, (host, port), ae_title, events, largest)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise Busy(
@@ -117,12 +116,16 @@ def _echo(_event: Event) -> int:
 
 def _store(event: Event, node: Node) -> int:
     """The status that the sender gets, once the bytes are durable or refused."""
-    try:
-        data = event.encoded_dataset()
-    except AttributeError:  # a request without a data set
+    sent, incoming = cast(C_STORE, event.request).DataSet, cast(BoundedAssociation, event.assoc).incoming
+    if sent is None:
         return CANNOT_UNDERSTAND
     source = Source("aet", str(event.assoc.requestor.ae_title).strip())
+    size = sent.getbuffer().nbytes
     try:
+        if not size:
+            return _empty(incoming.take(0), node, source)
+        data = event.encoded_dataset()
+        sent.close()  # its copy
         return status_of(receive(node, data, source))
     except (Full, Busy):
         return OUT_OF_RESOURCES
@@ -132,6 +135,18 @@ def _store(event: Event, node: Node) -> int:
     except Exception as error:  # noqa: BLE001  the sender is told that it failed, and keeps the image
         log.error("store-failed class=%s", type(error).__name__)
         return PROCESSING_FAILURE
+    finally:
+        if size:
+            incoming.take(size)
+
+
+def _empty(let_go: int | None, node: Node, source: Source) -> int:
+    """A data set of no bytes: as it was sent, or because so many, `let_go`, were too large or found no room."""
+    if let_go is None:
+        return CANNOT_UNDERSTAND
+    if let_go > node.largest_instance:
+        refuse_unkept(node, let_go, source)
+    return OUT_OF_RESOURCES
 
 
 def status_of(receipt: Receipt) -> int:

@@ -1,6 +1,7 @@
 """The hub's broker: a `nats-server` as a child process, with TLS under a CA of its own and one nkey per node.
 
 A node may publish under its own prefix and answer what it was asked; it hears what is sent to it and its own inbox.
+A node whose nkey is none, or another's, is left out, and a configuration that the server refuses is not put in place.
 The configuration holds public keys only. Nothing is kept by the broker: a message that nobody takes is gone.
 """
 
@@ -18,18 +19,23 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from carina.errors import BadSettings, Busy, Unreachable
+from carina.federation.brokerkeys import is_broker_name
 from carina.interfaces.nats.certificates import certify
 
 OLDEST = (2, 10, 4)
 """The first nats-server that can be told to begin with the TLS handshake, so that nobody can talk a node out of it."""
 
 _START_WITHIN = 10.0  # seconds
+_RELOAD_WITHIN = 3.0  # seconds
+_TRY_AGAIN = 10.0  # seconds after a configuration was refused, whose reason may be gone
+_NO_START = "The broker (nats-server) does not start."
 _PR_SET_PDEATHSIG = 1
 _LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -94,6 +100,18 @@ def server_binary() -> Path:
     return Path(found)
 
 
+def admissible(nodes: Mapping[str, str], taken: Mapping[str, str], hub_nkey: str) -> dict[str, str]:
+    """The nodes (id to nkey) that a broker can take: each nkey is one, is not the hub's and is no other node's.
+
+    taken   those admitted before; of two nodes with one nkey it stays theirs
+    """
+    owners: dict[str, str] = {}
+    for node, nkey in sorted(nodes.items(), key=lambda item: (taken.get(item[0]) != item[1], item[0])):
+        if is_broker_name(nkey) and nkey != hub_nkey:
+            owners.setdefault(nkey, node)
+    return {node: nkey for nkey, node in owners.items()}
+
+
 def configuration(site: BrokerSite, hub: str, hub_nkey: str, nodes: Mapping[str, str]) -> str:
     """The broker's configuration; `nodes` maps node ids to public nkeys."""
     users = [_user(hub_nkey, [f"carina.{hub}.>", "_INBOX.>"], [f"carina.{hub}.>", f"_INBOX.{hub}.>"])]
@@ -124,6 +142,8 @@ class Broker:
     """The child process. It ends with this one, and is started again when it ends by itself.
 
     on_restart  called each time it had to be started again
+
+    `left_out` are the nodes that it was told to admit and cannot, since their nkeys are none or others'.
     """
 
     def __init__(self, site: BrokerSite, hub: str, hub_nkey: str, on_restart: Callable[[], None] | None = None) -> None:
@@ -132,6 +152,9 @@ class Broker:
         self._hub_nkey = hub_nkey
         self._on_restart = on_restart
         self.restarts = 0
+        self.left_out: frozenset[str] = frozenset()
+        self._wanted: dict[str, str] = {}
+        self._try_again: float | None = None  # when the last configuration was refused: by the monotonic clock
         self._nodes: dict[str, str] = {}
         self._binary = server_binary()
         self._child: asyncio.subprocess.Process | None = None
@@ -142,20 +165,42 @@ class Broker:
 
         Raises `Busy` when the port is taken, `Unreachable` when it does not come up.
         """
-        self._write(nodes)
+        if not await self._write(nodes):
+            raise Unreachable(_NO_START, "Its files 'nats.new' and 'nats.log' say why.")
         self._require_free_port()
         self._child = await self._spawn()
         await self._listening(self._child)
         self._keeper = asyncio.create_task(self._keep())
 
-    def admit(self, nodes: Mapping[str, str]) -> bool:
-        """Let exactly these nodes connect; whoever is no longer among them is disconnected. Whether this was new."""
-        if dict(nodes) == self._nodes:
+    async def admit(self, nodes: Mapping[str, str]) -> bool:
+        """Let exactly these nodes connect; whoever is no longer among them is disconnected. Whether this was new.
+
+        A broker that does not take the change while it runs is ended, and so started again with it.
+        """
+        waits = self._try_again is None or time.monotonic() < self._try_again
+        if dict(nodes) == self._wanted and waits:
             return False
-        self._write(nodes)
-        if self._child is not None and self._child.returncode is None:
-            self._child.send_signal(signal.SIGHUP)
+        log = self.site.folder / "nats.log"
+        before = log.stat().st_size if log.exists() else 0
+        if not await self._write(nodes):
+            return False
+        child = self._child
+        if child is not None and child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):  # it has just ended: it is started again with the change
+                child.send_signal(signal.SIGHUP)
+                if not await self._reloaded(log, before) and child.returncode is None:
+                    _log.error("broker-reload-failed")
+                    child.kill()
         return True
+
+    async def _reloaded(self, log: Path, before: int) -> bool:
+        """Whether the broker says that it took its new configuration. `before`: bytes of the log until then."""
+        for _ in range(int(_RELOAD_WITHIN / 0.05)):
+            await asyncio.sleep(0.05)
+            said = log.read_bytes() if log.exists() else b""
+            if b"Reloaded server configuration" in said[before if len(said) >= before else 0 :]:
+                return True
+        return False
 
     async def stop(self) -> None:
         """End it."""
@@ -172,12 +217,31 @@ class Broker:
                 await self._child.wait()
         self._child = None
 
-    def _write(self, nodes: Mapping[str, str]) -> None:
-        self._nodes = dict(nodes)
+    async def _write(self, nodes: Mapping[str, str]) -> bool:
+        """Put the configuration in place if the server takes it; whether it does. One that it refuses is logged."""
+        self._wanted = dict(nodes)
+        admitted = admissible(nodes, self._nodes, self._hub_nkey)
+        self.left_out = frozenset(nodes.keys() - admitted.keys())
         file = self.site.folder / "nats.conf"
         draft = file.with_suffix(".new")
-        draft.write_text(configuration(self.site, self._hub, self._hub_nkey, nodes))
+        draft.write_text(configuration(self.site, self._hub, self._hub_nkey, admitted))
+        check = await asyncio.create_subprocess_exec(
+            str(self._binary),
+            "-t",
+            "-c",
+            str(draft),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        if await check.wait() != 0:
+            _log.error("broker-configuration-refused")
+            self._try_again = time.monotonic() + _TRY_AGAIN
+            return False
+        self._try_again = None
         draft.replace(file)
+        self._nodes = admitted
+        return True
 
     def _require_free_port(self) -> None:
         family = socket.AF_INET6 if ":" in self.site.host else socket.AF_INET
@@ -215,7 +279,7 @@ class Broker:
         if child.returncode is None:
             child.kill()
             await child.wait()
-        raise Unreachable("The broker (nats-server) does not start.", "Its file 'nats.log' says why.")
+        raise Unreachable(_NO_START, "Its file 'nats.log' says why.")
 
     async def _keep(self) -> None:
         """Start the broker again whenever it ends, after 0.2 s and up to 5 s."""

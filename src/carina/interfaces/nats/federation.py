@@ -14,7 +14,7 @@ from carina.federation.transport import Transport
 from carina.hub import nodes
 from carina.hub.centre import Hub
 from carina.hub.receive import receive
-from carina.hub.search import Ask, ask, read_answer
+from carina.hub.search import Ask, ask, read_answer, unreadable
 from carina.interfaces.nats.broker import Broker
 from carina.interfaces.nats.transport import NatsTransport
 from carina.model.cohort import Query
@@ -48,7 +48,7 @@ async def run_exchange(hub: Hub, broker: Broker) -> None:
 
     members = await asyncio.to_thread(_members, hub)
     await broker.start(members)
-    restarts = 0
+    restarts, left_out = 0, frozenset[str]()
     try:
         await hub.transport.serve(handle)
         while True:
@@ -57,7 +57,10 @@ async def run_exchange(hub: Hub, broker: Broker) -> None:
             for node in members.keys() - now.keys():
                 await _tell_removed(hub, node)
             members = now
-            broker.admit(members)
+            await broker.admit(members)
+            for node in sorted(broker.left_out - left_out):
+                await asyncio.to_thread(hub.audit.append, "broker-key-refused", hub.id, node)
+            left_out = broker.left_out
             if broker.restarts != restarts:
                 restarts = broker.restarts
                 await asyncio.to_thread(hub.audit.append, "broker-restarted", hub.id, hub.id)
@@ -94,9 +97,14 @@ async def search(hub: Hub, query: Query, within: float) -> AsyncIterator[NodeAns
 
 
 async def _one(hub: Hub, asked: Ask, within: float) -> NodeAnswer:
+    """One node's answer. Whatever is wrong with it is that node's trouble, and no other's."""
     began = time.monotonic()
-    reply = await hub.transport.send(asked.node.id, asked.message, within)
-    return await asyncio.to_thread(read_answer, hub, asked, reply, time.monotonic() - began)
+    try:
+        reply = await hub.transport.send(asked.node.id, asked.message, within)
+        return await asyncio.to_thread(read_answer, hub, asked, reply, time.monotonic() - began)
+    except Exception as error:  # noqa: BLE001  a node must not be able to end the search of all
+        _log.error("answer-unreadable", extra={"node": asked.node.id, "error": type(error).__name__})
+        return unreadable(asked, time.monotonic() - began)
 
 
 # --- node ---------------------------------------------------------------------------------------------------------

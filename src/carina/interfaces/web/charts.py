@@ -21,15 +21,11 @@ class Bar:
 
 @dataclass(frozen=True)
 class Chart:
-    """The groups of one variable. `hidden`: labels of those without a number.
-
-    A hidden group need not be small: it may be hidden so that a small one beside it cannot be worked out.
-    """
+    """The groups of one variable that have a number; a hidden one is not even named."""
 
     variable: str
     label: str
     bars: tuple[Bar, ...]
-    hidden: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -48,10 +44,10 @@ class Star:
 
 
 def charts(groups: dict[str, tuple[Group, ...]]) -> list[Chart]:
-    """A chart per variable that has groups, in the order people expect."""
-    names = [name for name in GROUP_ORDER if groups.get(name)]
-    names += [name for name in sorted(groups) if name not in GROUP_ORDER and groups[name]]
-    return [chart(name, groups[name]) for name in names]
+    """A chart per variable that has groups to show, in the order people expect."""
+    names = [name for name in GROUP_ORDER if name in groups]
+    names += [name for name in sorted(groups) if name not in GROUP_ORDER]
+    return [made for made in (chart(name, groups[name]) for name in names) if made.bars]
 
 
 def chart(variable: str, groups: Sequence[Group]) -> Chart:
@@ -63,7 +59,6 @@ def chart(variable: str, groups: Sequence[Group]) -> Chart:
         variable,
         variable_label(variable),
         tuple(Bar(value_label(variable, value), patients, share(patients, longest)) for value, patients in shown),
-        tuple(value_label(variable, group.value) for group in ordered if group.patients is None),
     )
 
 

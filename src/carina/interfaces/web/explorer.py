@@ -16,6 +16,7 @@ from carina.errors import CarinaError, InvalidQuery
 from carina.hub.centre import Hub
 from carina.interfaces.api.hub import Search, audit_search
 from carina.interfaces.api.problems import unexpected
+from carina.interfaces.api.rate import RateLimit
 from carina.interfaces.web.pages import Pages
 from carina.interfaces.web.snippets import search_snippets
 from carina.interfaces.web.words import plural, terms_of
@@ -28,6 +29,8 @@ from carina.model.variables import RANGES, VARIABLES, Variable, require_known
 ListNodes: TypeAlias = Callable[[], Sequence["NodeCard"]]
 
 OPEN_AT_FIRST = "modality"
+COMMON = {"diagnosis": ("C50", "C61", "C34", "C18", "C20", "C22", "C25", "C64", "C71", "C77")}
+"""Of a long list, the values that the form shows first; the others are one step away."""
 WORDS = ("everyone", "wait")  # of the address, beside the query: ask without a term; show the answers once all are in
 SIDES = {f"{name}_{side}": (name, side) for name in RANGES for side in ("from", "to")}
 
@@ -60,12 +63,14 @@ class Row:
 
 @dataclass(frozen=True)
 class FormVariable:
-    """A variable as the form shows it: its values, and what is chosen."""
+    """A variable as the form shows it: its values, the common ones and the others, and what is chosen."""
 
     name: str
     label: str
     kind: str
     values: tuple[tuple[str, str], ...]
+    others: tuple[tuple[str, str], ...]
+    others_opened: bool
     codes: bool
     opened: bool
     picked: str
@@ -96,8 +101,10 @@ EXAMPLES = (
 )
 
 
-def explorer_routes(hub: Hub, pages: Pages, nodes: ListNodes, search: Search) -> list[Route]:
+def explorer_routes(hub: Hub, pages: Pages, nodes: ListNodes, search: Search, limit: RateLimit) -> list[Route]:
     """`/explorer`, whose address holds the query, and `/explorer/answers`, the stream of its answers.
+
+    limit   spent by each search of a person
 
     A search is audited when the nodes are asked: by the stream, or by the page when that waits for all answers.
     """
@@ -126,11 +133,13 @@ def explorer_routes(hub: Hub, pages: Pages, nodes: ListNodes, search: Search) ->
         pairs = to_pairs(query)
         answers: list[NodeAnswer] = []
         if waits:
+            limit.spend(waits.subject)
             await run_in_threadpool(audit_search, hub, waits, query)
             answers = [answer async for answer in search(query)]
         return {
             "terms": terms_of(query),
             "stream": None if waits else f"/explorer/answers?{urlencode(pairs)}",
+            "again_path": f"/explorer?{urlencode(pairs or [('everyone', '1')])}",
             "waiting_path": f"/explorer?{urlencode([*(pairs or [('everyone', '1')]), ('wait', '1')])}",
             "rows": filled(rows, answers),
             "snippets": search_snippets(hub.url, query),
@@ -141,13 +150,18 @@ def explorer_routes(hub: Hub, pages: Pages, nodes: ListNodes, search: Search) ->
         who = await pages.identity.identify(request)
         query = query_of(request.query_params.multi_items())
         require_known(query)
-        await run_in_threadpool(audit_search, hub, who, query)
         rows = {row.id: row for row in rows_of(await run_in_threadpool(nodes))}
         return StreamingResponse(
-            events(pages, request, search(query), rows),
+            events(pages, request, found(who, query), rows),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
         )
+
+    async def found(who: Principal, query: Query) -> AsyncIterator[NodeAnswer]:
+        limit.spend(who.subject)
+        await run_in_threadpool(audit_search, hub, who, query)
+        async for answer in search(query):
+            yield answer
 
     return [
         Route("/explorer", explorer, methods=["GET"]),
@@ -220,12 +234,16 @@ def _form_variable(variable: Variable, values: tuple[str, ...], between: Between
     low = "" if between is None or between.low is None else str(between.low)
     high = "" if between is None or between.high is None else str(between.high)
     known = [value for value, _ in variable.values if value in values]
+    common = COMMON.get(variable.name, [value for value, _ in variable.values])
+    labels = dict(variable.values)
     picked = f"{low}–{high}" if between else str(len(known) or "")
     return FormVariable(
         name=variable.name,
         label=variable.label,
         kind=variable.kind,
-        values=variable.values,
+        values=tuple((value, labels[value]) for value in common),
+        others=tuple((value, label) for value, label in variable.values if value not in common),
+        others_opened=any(value not in common for value in known),
         codes=variable.name in ("modality", "diagnosis"),
         opened=bool(picked) or (variable.name == OPEN_AT_FIRST and not asked),
         picked=picked,

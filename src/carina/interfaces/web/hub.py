@@ -16,6 +16,7 @@ from carina.hub.figures import figures
 from carina.hub.nodes import list_nodes
 from carina.interfaces.api.hub import Search
 from carina.interfaces.api.identity import Identity
+from carina.interfaces.api.rate import RateLimit
 from carina.interfaces.web import charts
 from carina.interfaces.web.explorer import EXAMPLES, NodeCard, explorer_routes
 from carina.interfaces.web.pages import Link, Pages, static_files
@@ -23,6 +24,7 @@ from carina.interfaces.web.signin import sign_in_routes
 from carina.interfaces.web.snippets import dataset_snippets
 from carina.interfaces.web.words import country
 from carina.model.clock import now
+from carina.model.dataset import DatasetDescription, Group
 from carina.model.variables import BY_NAME
 
 FACETS = (BY_NAME["modality"], BY_NAME["body_part"])
@@ -34,8 +36,8 @@ def hub_frame(hub: Hub, identity: Identity) -> Pages:
     return Pages("hub", hub.id, hub.title, identity, MENU)
 
 
-def hub_pages(hub: Hub, identity: Identity, search: Search) -> list[Route | Mount]:
-    """All routes. `search` asks the nodes and gives each answer as it arrives.
+def hub_pages(hub: Hub, identity: Identity, search: Search, limit: RateLimit) -> list[Route | Mount]:
+    """All routes. `search` asks the nodes and gives each answer as it arrives; each person has `limit` searches.
 
     Raises `BadSettings` when the files that pages load are not in place.
     """
@@ -48,7 +50,7 @@ def hub_pages(hub: Hub, identity: Identity, search: Search) -> list[Route | Moun
         static_files(),
         *_home_routes(hub, pages),
         *_catalogue_routes(hub, pages),
-        *explorer_routes(hub, pages, nodes, search),
+        *explorer_routes(hub, pages, nodes, search, limit),
         *sign_in_routes(pages),
     ]
 
@@ -137,13 +139,18 @@ def matches(entry: Entry, wanted: dict[str, str]) -> bool:
 
 
 def _has(entry: Entry, variable: str, value: str) -> bool:
-    return not value or any(group.value == value for group in entry.dataset.groups.get(variable, ()))
+    """Whether a group of this value is shown; one that is hidden must not be found either."""
+    return not value or any(group.value == value for group in _shown(entry.dataset, variable))
+
+
+def _shown(dataset: DatasetDescription, variable: str) -> list[Group]:
+    return [group for group in dataset.groups.get(variable, ()) if group.patients is not None]
 
 
 def summary(entry: Entry) -> dict[str, Any]:
     """A dataset's card in the list."""
     dataset = entry.dataset
-    modalities: Sequence[str] = [group.value for group in dataset.groups.get("modality", ())]
+    modalities: Sequence[str] = [group.value for group in _shown(dataset, "modality")]
     return {
         "path": f"/datasets/{dataset.iri}",
         "title": dataset.title,

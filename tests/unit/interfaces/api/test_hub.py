@@ -17,10 +17,17 @@ from carina.federation import wire
 from carina.hub import catalogue
 from carina.hub.centre import Hub
 from carina.interfaces.api.documents import answer_from_json, dataset_from_json, total_from_json, variable_from_json
+from carina.interfaces.api.hub import api_routes
+from carina.interfaces.api.identity import Identity
+from carina.interfaces.api.problems import exception_handlers
+from carina.interfaces.api.rate import RateLimit
+from carina.interfaces.api.security import Rules, middleware
+from carina.interfaces.web.hub import hub_pages
 from carina.model.clock import now, stamp
 from carina.model.cohort import All, Between, OneOf
 from carina.model.search import total
 from carina.model.variables import VARIABLES
+from carina.settings import HubSettings
 from carina.storage.schema import nodes
 
 URL = "http://hub.localhost:8700"
@@ -89,7 +96,7 @@ def test_published_datasets_are_listed_and_found_by_iri(http: TestClient, hub: H
     assert http.get(f"/api/datasets/{IRI}").json() == listed
     dataset = dataset_from_json(listed)
     assert (dataset.title, dataset.patients, dataset.series) == ("Lung CT", 40, None)
-    assert [group.patients for group in dataset.groups["sex"]] == [22, None]
+    assert [(group.value, group.patients) for group in dataset.groups["sex"]] == [("F", 22)]
 
 
 def test_an_unknown_dataset_is_a_problem_of_status_404(http: TestClient) -> None:
@@ -241,3 +248,32 @@ def test_an_unknown_address_and_a_wrong_method_are_problems_too(http: TestClient
     assert (missing.status_code, missing.json()["error"]) == (404, "not-found")
     assert (method.status_code, set(method.headers["allow"].split(", "))) == (405, {"GET", "HEAD"})
     assert missing.headers["content-type"] == method.headers["content-type"] == "application/problem+json"
+
+
+def test_a_person_may_search_sixty_times_a_minute_over_pages_and_programs(
+    hub: Hub, identity: Identity, answers: Any
+) -> None:
+    """However they ask, and whatever others ask; what is refused asks no node and is in no audit trail."""
+    settings = HubSettings(id=hub.id, title=hub.title, keys="env:NONE", public_url=URL)
+    limit = RateLimit(settings.searches_a_minute, 60)
+    routes = [*api_routes(hub, identity, answers, limit), *hub_pages(hub, identity, answers, limit)]
+    app = Starlette(routes=routes, middleware=middleware(Rules(URL), identity), exception_handlers=exception_handlers())
+    with TestClient(app, base_url=URL, client=("127.0.0.1", 5)) as http:
+        tokens = [
+            http.post("/api/session", json={"name": name, "password": PASSWORD}).json()["token"]
+            for name in ("rosa", "olaf")
+        ]
+        rosa, olaf = ({"Authorization": f"Bearer {token}"} for token in tokens)
+        for _ in range(20):
+            assert http.get("/api/search?sex=F", headers=rosa).status_code == 200
+            assert "event: end" in http.get("/explorer/answers?sex=F", headers=rosa).text
+            assert http.get("/explorer?sex=F&wait=1", headers=rosa).status_code == 200
+        refused = http.get("/api/search?sex=F", headers=rosa)
+        assert (refused.status_code, refused.json()["error"]) == (429, "too-many")
+        assert int(refused.headers["retry-after"]) > 0
+        stream = http.get("/explorer/answers?sex=F", headers=rosa).text
+        assert stream.startswith("event: failed") and "too many requests" in stream
+        assert http.get("/explorer?sex=F&wait=1", headers=rosa).status_code == 429
+        assert http.get("/explorer?sex=F", headers=rosa).status_code == 200  # the page alone asks nobody
+        assert len(answers.asked) == len(hub.audit.entries(100, action="searched")) == 60
+        assert http.get("/api/search?sex=F", headers=olaf).status_code == 200

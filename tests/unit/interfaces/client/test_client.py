@@ -20,9 +20,10 @@ from starlette.types import ASGIApp
 import carina
 from carina.errors import BadInput, BadSettings, NotAllowed, Unreachable
 from carina.hub.centre import Hub
+from carina.interfaces.client.result import total_line
 from carina.interfaces.client.tokens import save_token, tokens_file
 from carina.model.cohort import All, AnyOf, Between, OneOf, Query
-from carina.model.search import total
+from carina.model.search import Total, total
 from carina.model.variables import VARIABLES
 
 PASSWORD = "correct horse battery"
@@ -61,8 +62,8 @@ def test_a_result_reads_as_a_table_with_what_is_missing(client: carina.Client) -
     text = repr(client.search())
     assert text.splitlines() == [
         "Node     Country  Patients       Studies",
-        "Navarra  ES       fewer than 10  fewer than 10",
-        "Sydney   AU       –              –              did not answer in time",
+        "Navarra  ES       fewer than 10  not shown",
+        "Sydney   AU       –              –          did not answer in time",
         "Utrecht  NL       1,057          1,180",
         "Total: 1,057 patients, 1,180 studies of 1 node, and 1 node below the threshold; 1 silent.",
     ]
@@ -317,3 +318,19 @@ def test_importing_carina_does_not_import_the_client_yet() -> None:
     assert done.stdout.split() == ["False", carina.__version__]
     with pytest.raises(AttributeError):
         carina.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        (
+            (57, 80, 2, 1, 0, 0, 1),
+            "Total: 57 patients, 80 studies of 2 nodes, and 1 node below the threshold; 1 silent.",
+        ),
+        ((0, 0, 0, 3, 0, 0, 0), "No number to show: 3 nodes below the threshold."),
+        ((0, 0, 0, 1, 0, 1, 0), "No number to show: 1 node below the threshold; 1 refused."),
+        ((0, 0, 0, 0, 0, 0, 2), "No node gave a number; 2 silent."),
+    ],
+)
+def test_where_no_node_gave_a_number_the_total_is_none_and_not_zero(numbers: tuple[int, ...], said: str) -> None:
+    assert total_line(Total(*numbers)) == said

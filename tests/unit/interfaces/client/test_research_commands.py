@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from carina.cli.research import commands, datasets, login, logout, search
+from carina.cli.research import commands, dataset_row, datasets, login, logout, search
 from carina.errors import BadInput, InvalidQuery, SignInFailed
 from carina.interfaces.client.tokens import last_hub, saved_token
 from carina.model.cohort import All, Between, OneOf
+from carina.model.dataset import DatasetDescription
+from carina.model.ids import DatasetIri, NodeId, ProjectId
 from carina.model.variables import VARIABLES
 
 PASSWORD = "correct horse battery"
@@ -59,7 +61,7 @@ def test_search_prints_each_node_and_what_the_total_leaves_out(signed_in: str, a
     assert answers.asked == [All((OneOf("modality", ("CT", "MR")), Between("age", None, 60)))]
     lines = [line.split() for line in result.output.splitlines()]
     assert lines[0] == ["Node", "Country", "Patients", "Studies", "Note"]
-    assert lines[1] == ["Navarra", "ES", "fewer", "than", "10", "fewer", "than", "10"]
+    assert lines[1] == ["Navarra", "ES", "fewer", "than", "10", "not", "shown"]
     assert lines[2] == ["Sydney", "AU", "–", "–", "did", "not", "answer", "in", "time"]
     assert lines[3] == ["Utrecht", "NL", "1,057", "1,180"]
     total = "Total: 1,057 patients, 1,180 studies of 1 node, and 1 node below the threshold; 1 silent."
@@ -100,3 +102,25 @@ def test_without_a_hub_a_command_says_how_to_name_one(command: Any) -> None:
 def test_every_command_has_help() -> None:
     assert [command.name for command in commands] == ["login", "logout", "datasets", "search"]
     assert all(command.help for command in commands)
+
+
+def test_of_a_small_dataset_only_the_patients_are_said_to_be_few() -> None:
+    """Fewer than ten patients may well have more than ten studies."""
+    small = DatasetDescription(
+        iri=DatasetIri("urn:uuid:00000000-0000-4000-8000-000000000001"),
+        node=NodeId("n-a"),
+        project=ProjectId("lung"),
+        title="Lung",
+        description="",
+        institution="Hospital",
+        country="ES",
+        threshold=10,
+        patients=None,
+        studies=None,
+        series=None,
+        instances=None,
+        groups={},
+        digest="d",
+        computed="2026-01-02T03:04:05.678901Z",
+    )
+    assert dataset_row(small)[3:5] == ("fewer than 10", "not shown")

@@ -16,7 +16,8 @@ from starlette.testclient import TestClient
 from tests.archive import READER, SENDER, STRANGER, application, archive, message, take_in
 from tests.support import ct
 
-from carina.interfaces.dicomweb import stow
+from carina.interfaces.dicomweb import routes, stow
+from carina.interfaces.room import Room
 from carina.node.site import Node
 from carina.storage.schema import arrivals
 
@@ -117,6 +118,21 @@ def test_what_is_too_large_is_refused_and_not_kept_in_memory(empty: Node) -> Non
     assert answer.status_code == 202
     assert answer.json()["0008119A"]["Value"] == [{"00081197": {"vr": "US", "Value": [stow.OUT_OF_RESOURCES]}}]
     assert [entry.details["reason"] for entry in empty.audit.entries(10, action="refused-not-kept")] == ["too-large"]
+
+
+def test_a_sender_who_finds_no_room_in_memory_comes_again(empty: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    rooms: list[Room] = []
+
+    def small(most: int) -> Room:
+        rooms.append(Room(len(ct("A")) - 1))
+        assert most == 2 * empty.largest_instance
+        return rooms[-1]
+
+    monkeypatch.setattr(routes, "Room", small)
+    answer = send(empty, message([ct("A")]))
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "120")
+    assert send(empty, message([ct("B", size=8), ct("C", size=8)])).status_code == 200
+    assert [room.taken for room in rooms] == [0] * len(rooms) and rooms
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from nats.aio.client import Client
 from carina.errors import Busy, Unreachable
 from carina.federation.brokerkeys import broker_name, broker_seed
 from carina.federation.invitation import fingerprint
-from carina.interfaces.nats.broker import Broker, BrokerSite, configuration, prepare, server_binary
+from carina.interfaces.nats.broker import Broker, BrokerSite, admissible, configuration, prepare, server_binary
 from carina.interfaces.nats.transport import NatsTransport
 
 HUB, FIRST, SECOND = "h-" + "a" * 26, "n-" + "b" * 26, "n-" + "c" * 26
@@ -232,12 +232,12 @@ def test_members_come_and_go_while_it_runs(tmp_path: Path) -> None:
             first, second = line(broker.site, FIRST, on_status=states.append), line(broker.site, SECOND)
             await hub.serve(echo)
             assert await answered(first, HUB) and await answered(second, HUB)
-            assert broker.admit({SECOND: NODES[SECOND]})
+            assert await broker.admit({SECOND: NODES[SECOND]})
             await until(lambda: states[-1:] == [False])
             assert await first.send(HUB, b"hi", 0.5) is None
             assert await answered(second, HUB)
-            assert broker.admit(NODES)
-            assert not broker.admit(NODES)
+            assert await broker.admit(NODES)
+            assert not await broker.admit(NODES)
             assert await answered(first, HUB)
             for each in (hub, first, second):
                 await each.close()
@@ -354,3 +354,69 @@ def test_the_server_takes_the_configuration_as_it_is_meant(tmp_path: Path) -> No
     file.write_text(configuration(site, HUB, broker_name(SEEDS[HUB]), NODES))
     checked = subprocess.run([server_binary(), "-t", "-c", file], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
+
+
+THIRD = "n-" + "d" * 26
+SEEDS[THIRD] = broker_seed(b"d" * 32)
+
+
+@pytest.mark.parametrize("bad", ["U" + "A" * 55, NODES[FIRST], broker_name(SEEDS[HUB]), "}]}"])
+def test_a_node_whose_nkey_is_none_or_anothers_keeps_nobody_else_out(tmp_path: Path, bad: str) -> None:
+    async def scene() -> None:
+        async with running(tmp_path) as broker:
+            hub, first, third = (line(broker.site, party) for party in (HUB, FIRST, THIRD))
+            await hub.serve(echo)
+            assert await answered(first, HUB)
+            later = {**NODES, SECOND: bad, THIRD: broker_name(SEEDS[THIRD])}
+            assert await broker.admit(later)
+            assert broker.left_out == {SECOND}
+            assert await answered(third, HUB)
+            assert await answered(first, HUB)
+            assert await broker.admit({node: nkey for node, nkey in later.items() if node != THIRD})
+            await until(lambda: third._client is None)
+            assert await third.send(HUB, b"hi", 0.5) is None
+            assert broker._child is not None
+            broker._child.kill()
+            await until(lambda: broker.restarts == 1)
+            assert await answered(first, HUB)
+            for each in (hub, first, third):
+                await each.close()
+
+    play(scene)
+
+
+def test_of_two_nodes_with_one_nkey_it_stays_with_the_one_that_had_it() -> None:
+    nkey = NODES[SECOND]
+    assert admissible({FIRST: nkey, SECOND: nkey}, {SECOND: nkey}, broker_name(SEEDS[HUB])) == {SECOND: nkey}
+
+
+def test_a_configuration_that_the_server_refuses_does_not_take_the_last_ones_place(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with running(tmp_path) as broker:
+            before = (tmp_path / "nats.conf").read_text()
+            hub, first = line(broker.site, HUB), line(broker.site, FIRST)
+            await hub.serve(echo)
+            (tmp_path / "server.pem").rename(tmp_path / "away.pem")
+            assert not await broker.admit({FIRST: NODES[FIRST]})
+            assert (tmp_path / "nats.conf").read_text() == before
+            assert await answered(first, HUB)
+            for each in (hub, first):
+                await each.close()
+
+    play(scene)
+
+
+def test_a_broker_that_does_not_take_a_change_is_started_again_with_it(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with running(tmp_path) as broker:
+            assert broker._child is not None
+            broker._child.send_signal(signal.SIGSTOP)  # it hears no SIGHUP
+            hub, second = line(broker.site, HUB), line(broker.site, SECOND)
+            assert await broker.admit({SECOND: NODES[SECOND]})
+            await until(lambda: broker.restarts == 1)
+            await hub.serve(echo)
+            assert await answered(second, HUB)
+            for each in (hub, second):
+                await each.close()
+
+    play(scene)

@@ -1,19 +1,21 @@
 """A hub and its nodes at work, over the exchange in memory and once over a real broker."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 from tests.federating import described, open_joined_node, open_test_hub, post_to, refusals
 from tests.stored import LUNG, clean, index
 from tests.support import open_test_node, ring
 
 from carina.errors import InvalidQuery
 from carina.federation.brokerkeys import broker_name, broker_seed
-from carina.federation.signing import SigningKey
+from carina.federation.signing import SigningKey, peek
 from carina.federation.transport import MemoryExchange
 from carina.hub import catalogue, nodes
 from carina.hub.centre import Hub
@@ -29,10 +31,12 @@ from carina.interfaces.nats.federation import (
     send_description,
 )
 from carina.interfaces.nats.transport import NatsTransport
+from carina.model.clock import now
 from carina.model.cohort import All, OneOf
 from carina.model.search import NodeAnswer
 from carina.node import datasets, membership
 from carina.node.site import Node
+from carina.storage.schema import nodes as table
 
 CT = OneOf("modality", ("CT",))
 
@@ -228,3 +232,107 @@ def test_a_federation_over_a_real_broker(tmp_path: Path) -> None:
         line = NatsTransport(address=site.local, ca=site.ca, seed=seed, hub=plain.id, me=plain.id)
         hub = replace(plain, transport=line)
         asyncio.run(scene(hub, Broker(site, hub.id, broker_name(seed)), first, second))
+
+
+def crafted(node: Node, hub: Hub, asked_with: bytes, **changes: object) -> bytes:
+    """An answer that the node signs, with whatever it likes in it."""
+    second = int(now().timestamp())
+    body = {"of": "search", "state": "below-threshold", "patients": None, "studies": None, "threshold": 10}
+    usual = {"v": 1, "hub": hub.id, "iss": node.id, "aud": hub.id, "iat": second, "exp": second + 60, "kind": "answer"}
+    more = {"nonce": f"{second:030}", "re": peek(asked_with)[1]["nonce"], "body": {**body, "unknown": []}}
+    return node.signing.sign({**usual, **more, **changes})
+
+
+def unsigned(payload: bytes) -> bytes:
+    parts = (base64.urlsafe_b64encode(part).rstrip(b"=") for part in (b'{"alg":"none"}', payload))
+    return b".".join(parts) + b".x"
+
+
+HOSTILE: dict[str, Callable[[Node, Hub, bytes], bytes]] = {
+    "a time beyond the calendar": lambda node, hub, asked: crafted(node, hub, asked, iat=2**40, exp=2**40),
+    "the end of the calendar": lambda node, hub, asked: crafted(node, hub, asked, iat=253402300799, exp=253402300799),
+    "half a letter for a sender": lambda *_: unsigned(b'{"iss":"\\ud800"}'),
+    "nothing for a sender": lambda *_: unsigned(b'{"iss":"\\u0000"}'),
+    "a number of many digits": lambda *_: unsigned(b'{"iss":' + b"9" * 5000 + b"}"),
+    "brackets without end": lambda *_: unsigned(b"[" * 100_000),
+    "noise": lambda *_: b"\xff.\xff.\xff",
+    "a kind of answer that is no text": lambda node, hub, asked: crafted(node, hub, asked, body={"of": {"a": 1}}),
+}
+
+
+@pytest.mark.parametrize("trick", HOSTILE)
+def test_a_hostile_answer_is_refused_and_the_search_goes_on(tmp_path: Path, trick: str) -> None:
+    async def scene(hub: Hub, exchange: MemoryExchange, good: Node, bad: Node) -> None:
+        async def honest(_: str, message: bytes) -> bytes:
+            return crafted(good, hub, message)
+
+        async def hostile(_: str, message: bytes) -> bytes:
+            return HOSTILE[trick](bad, hub, message)
+
+        await exchange.transport(good.id).serve(honest)
+        await exchange.transport(bad.id).serve(hostile)
+        answers = await asked(hub)
+        assert {node: answer.state for node, answer in answers.items()} == {
+            good.id: "below-threshold",
+            bad.id: "refused",
+        }
+
+    play_with_two(tmp_path, scene)
+
+
+def test_an_answer_that_the_hub_fails_at_is_refused_and_the_search_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever goes wrong with one node's answer, here its way: the others' are given."""
+
+    async def scene(hub: Hub, exchange: MemoryExchange, good: Node, bad: Node) -> None:
+        async def honest(_: str, message: bytes) -> bytes:
+            return crafted(good, hub, message)
+
+        class Failing:
+            async def send(self, to: str, message: bytes, within: float) -> bytes | None:
+                if to == bad.id:
+                    raise ValueError("secret")
+                return await hub.transport.send(to, message, within)
+
+            async def serve(self, handler: object) -> None: ...
+
+            async def close(self) -> None: ...
+
+        await exchange.transport(good.id).serve(honest)
+        answers = await asked(replace(hub, transport=Failing()))
+        assert (answers[good.id].state, answers[bad.id].state) == ("below-threshold", "refused")
+        assert answers[bad.id].reason == "unreadable"
+        assert "secret" not in caplog.text
+        assert "answer-unreadable" in caplog.text
+
+    play_with_two(tmp_path, scene)
+
+
+def test_a_node_that_the_broker_cannot_admit_is_written_down_once(tmp_path: Path) -> None:
+    async def scene(hub: Hub, broker: Broker, node: Node) -> None:
+        async with running(run_exchange(hub, broker)):
+            await until(lambda: hub.audit.entries(9, action="broker-key-refused") != [], 8)
+            await asyncio.sleep(1.2)  # two more looks
+            [entry] = hub.audit.entries(9, action="broker-key-refused")
+            assert entry.subject == node.id
+
+    with open_test_hub(tmp_path / "hub") as plain:
+        site, seed = prepare(tmp_path / "broker"), broker_seed(b"h" * 32)
+        line = NatsTransport(address=site.local, ca=site.ca, seed=seed, hub=plain.id, me=plain.id)
+        hub = replace(plain, transport=line)
+        with open_joined_node(tmp_path / "a", hub) as (node, _):
+            with hub.engine.begin() as connection:
+                connection.execute(update(table).values(nkey="U" + "A" * 55))
+            asyncio.run(scene(hub, Broker(site, hub.id, hub.nkey), node))
+
+
+def play_with_two(tmp_path: Path, scene: Callable[[Hub, MemoryExchange, Node, Node], Awaitable[None]]) -> None:
+    with open_test_hub(tmp_path / "hub") as plain:
+        exchange = MemoryExchange(plain.id)
+        hub = replace(plain, transport=exchange.transport(plain.id))
+        with (
+            open_joined_node(tmp_path / "a", hub, seed=1) as (first, _),
+            open_joined_node(tmp_path / "b", hub, seed=2) as (second, _),
+        ):
+            asyncio.run(scene(hub, exchange, first, second))  # type: ignore[arg-type]

@@ -6,20 +6,24 @@ from carina.interfaces.web.charts import chart, charts, share, sky
 from carina.model.dataset import Group
 
 
-def test_a_hidden_group_is_named_without_a_number_or_a_length() -> None:
+def test_a_hidden_group_is_not_named() -> None:
     made = chart("sex", (Group("O", None), Group("F", 20), Group("M", 40)))
     assert [(bar.label, bar.patients, bar.share) for bar in made.bars] == [("Male", 40, 100.0), ("Female", 20, 50.0)]
-    assert made.hidden == ("Other",)
 
 
 def test_ages_keep_their_own_order() -> None:
     made = chart("age", (Group("90+", 12), Group("60-69", 40), Group("00-09", 90), Group("10-19", None)))
     assert [bar.label for bar in made.bars] == ["0–9", "60–69", "90+"]
-    assert made.hidden == ("10–19",)
 
 
 def test_charts_come_in_the_order_of_the_variables_and_leave_out_empty_ones() -> None:
-    groups = {"diagnosis": (Group("C34", 12),), "sex": (Group("F", 12),), "age": (), "extra": (Group("x", 11),)}
+    groups = {
+        "diagnosis": (Group("C34", 12),),
+        "sex": (Group("F", 12),),
+        "age": (),
+        "modality": (Group("CT", None),),
+        "extra": (Group("x", 11),),
+    }
     assert [made.variable for made in charts(groups)] == ["sex", "diagnosis", "extra"]
 
 

@@ -11,10 +11,11 @@ from tests.pages import IRI_A, A, Answers, B, C
 
 from carina.errors import Unreachable
 from carina.hub.centre import Hub
-from carina.interfaces.web.explorer import canonical, sentence
-from carina.model.cohort import All, Between, OneOf
+from carina.interfaces.web.explorer import COMMON, canonical, sentence
+from carina.model.cohort import All, Between, OneOf, from_pairs
 from carina.model.ids import NodeId
 from carina.model.search import NodeAnswer, Total
+from carina.model.topography import SITES
 
 
 def events(text: str) -> list[tuple[str, str]]:
@@ -54,7 +55,8 @@ def test_each_node_arrives_as_a_row_and_moves_the_total(rosa: TestClient, answer
     assert "1\u202f184" in arrived[0][1]
     assert f'href="/datasets/{IRI_A}"' in arrived[0][1]
     assert "2 nodes are still asked." in arrived[1][1]
-    assert arrived[2][1].count("fewer than 10") == 2
+    assert arrived[2][1].count("fewer than 10") == 1  # of patients; so few may have more studies
+    assert arrived[2][1].count("not shown") == 1
     assert "1\u202f241" in arrived[5][1]
     assert "Sum of 2 shown nodes, and 1 node below the threshold." in arrived[5][1]
     [entry] = hub.audit.entries(10, action="searched")
@@ -169,3 +171,26 @@ def test_the_page_says_what_it_does_not_prevent_and_how_to_repeat(rosa: TestClie
     assert "does not yet stop somebody from subtracting" in page
     assert "hub.search(modality=[&#34;CT&#34;, &#34;MR&#34;], sex=&#34;F&#34;, age=(40, 60))" in page
     assert "carina search http://hub.localhost:8700 --modality CT --modality MR --sex F --age 40-60" in page
+
+
+def test_the_form_shows_common_sites_first_and_all_others_one_step_away(rosa: TestClient) -> None:
+    page = rosa.get("/explorer").text
+    shown = re.findall(r'name="diagnosis" value="(C\d\d)"', page)
+    assert sorted(shown) == [code for code, _ in SITES]
+    assert shown[:10] == list(COMMON["diagnosis"])
+    assert f"<summary>{len(SITES) - 10} others</summary>" in page
+    assert "<details open>" not in page[page.index('value="C50"') :]
+
+
+def test_a_chosen_site_is_seen_without_a_step(rosa: TestClient) -> None:
+    page = rosa.get("/explorer?diagnosis=C16&wait=1").text
+    assert re.search(r"<details open>\s*<summary>\d+ others</summary>", page)
+    assert re.search(r'name="diagnosis" value="C16" checked', page)
+    assert "Diagnosis: Stomach (C16)" in page
+
+
+def test_every_site_that_the_clinical_table_takes_can_be_asked_for(rosa: TestClient, answers: Answers) -> None:
+    for code, _ in SITES:
+        assert from_pairs([("diagnosis", code)], ()) == All((OneOf("diagnosis", (code,)),))
+    assert rosa.get("/explorer/answers?diagnosis=C16").status_code == 200
+    assert answers.asked == [All((OneOf("diagnosis", ("C16",)),))]

@@ -1,4 +1,5 @@
-// What pages gain with JavaScript beyond htmx: buttons that copy, and a question before what cannot be undone.
+// What pages gain with JavaScript beyond htmx: buttons that copy, a question
+// before what cannot be undone, and a word when a search's answers stop coming.
 "use strict";
 
 document.addEventListener("click", async (event) => {
@@ -26,3 +27,17 @@ const revealCopyButtons = (root) => {
 };
 revealCopyButtons(document);
 document.addEventListener("htmx:load", (event) => revealCopyButtons(event.target));
+
+// A search whose connection breaks is not asked again by itself: that would ask every node, and enter the audit trail.
+document.addEventListener("htmx:sseError", (event) => {
+  const stream = event.target;
+  stream.removeAttribute("sse-connect"); // without it, htmx does not connect again
+  event.detail.source.close();
+  for (const tag of stream.querySelectorAll(".busy")) {
+    tag.classList.remove("busy");
+    tag.textContent = "Not heard";
+  }
+  for (const line of stream.querySelectorAll("[data-asking]")) line.textContent = "Not all nodes were heard.";
+  const notice = document.getElementById("lost");
+  if (notice) notice.hidden = false;
+});
