@@ -18,8 +18,10 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The browser has an event loop of its own, so its tests run by themselves.
 test: setup check
-	$(BIN)/pytest -m "not slow" $(ARGS)
+	$(BIN)/pytest -m "not slow" --ignore=tests/e2e $(ARGS)
+	$(BIN)/pytest tests/e2e $(ARGS)
 
 test-long: setup
 	$(BIN)/pytest -m slow -s $(ARGS)

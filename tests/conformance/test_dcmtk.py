@@ -106,7 +106,7 @@ def test_every_kind_and_transfer_syntax_is_taken_and_has_an_end(door: Door, opti
 def test_who_is_not_known_is_acknowledged_and_waits_in_quarantine(door: Door) -> None:
     assert send(door, [sample("CT_small.dcm")], caller="UNKNOWN").returncode == 0
     assert take_in(door.node) == ["quarantined"]
-    assert received(door.node) == [("UNKNOWN", "quarantined", "unmapped-source")]
+    assert received(door.node) == [("(not assigned)", "quarantined", "unmapped-source")]
 
 
 def test_one_association_carries_many_files(door: Door, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -58,7 +59,12 @@ def test_from_signing_in_to_counts_of_three_nodes_to_a_dataset(full_demo: Demo, 
         if "/datasets?" in page.url:  # a node with several datasets
             page.locator(".entry h2 a").first.click()
         expect(page.get_by_text("urn:uuid:")).not_to_have_count(0)
-        expect(page.get_by_role("heading", name="Patients by group")).to_be_visible()
+        groups = page.get_by_role("heading", name="Patients by group")
+        end = time.monotonic() + 40
+        while not groups.is_visible() and time.monotonic() < end:  # a node describes itself anew every 20 s
+            page.wait_for_timeout(1_000)
+            page.reload()
+        expect(groups).to_be_visible()
         page.go_back()
 
 

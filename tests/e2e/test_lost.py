@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Browser, expect
 from starlette.types import ASGIApp, Receive, Scope, Send
 from tests.pages import PASSWORD, Answers, fill_hub, hub_app
 from tests.unit.interfaces.client.conftest import served
+from tests.unit.interfaces.conftest import hub, hub_records, identity  # noqa: F401  fixtures
+from tests.unit.interfaces.web.conftest import answers  # noqa: F401  a fixture
 
 from carina.hub.centre import Hub
 from carina.interfaces.api.identity import Identity
-
-pytestmark = pytest.mark.browser
-CHROMIUM = os.environ.get("CARINA_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 
 
 class Breaking:
@@ -57,11 +54,10 @@ def address(breaking: Breaking) -> Iterator[str]:
 
 
 def test_a_broken_search_says_so_and_asks_nobody_again(
-    breaking: Breaking, address: str, hub: Hub, caplog: pytest.LogCaptureFixture
+    breaking: Breaking, address: str, hub: Hub, caplog: pytest.LogCaptureFixture, browser: Browser
 ) -> None:
-    with sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM)
-        page = browser.new_page()
+    with browser.new_context() as context:
+        page = context.new_page()
         page.goto(f"{address}/sign-in?next=/explorer%3Fmodality%3DCT")
         page.get_by_label("Name", exact=True).fill("rosa")
         page.get_by_label("Password").fill(PASSWORD)
@@ -76,5 +72,4 @@ def test_a_broken_search_says_so_and_asks_nobody_again(
         expect(page.get_by_role("alert")).to_contain_text("lost")
         assert page.url == f"{address}/explorer?modality=CT"
         assert breaking.asked == 2
-        browser.close()
     assert len(hub.audit.entries(9, action="searched")) == 2
