@@ -15,6 +15,7 @@ CarinaError
 ├── Conflict              the name is taken by something else
 ├── NotAllowed            this person or peer may not do this
 │   ├── NotSignedIn       nobody is known to ask
+│   ├── PermitDenied      no permit in force covers this
 │   └── SignInFailed      name or password is wrong
 ├── TooMany               asked too often
 ├── Full                  no room left on the disk
@@ -125,6 +126,16 @@ class NotSignedIn(NotAllowed):
     """Nobody is known to ask, and this is for people who have signed in."""
 
     hint = "Sign in, or give a token that is in force."
+
+
+class PermitDenied(NotAllowed):
+    """No permit in force covers this data, action or day. `reason` is one of `model.permit.Denial`."""
+
+    hint = "Look at your permits at the hub; the committee of the data holder decides what they cover."
+
+    def __init__(self, message: str, hint: str | None = None, reason: str = "no-permit") -> None:
+        super().__init__(message, hint)
+        self.reason = reason
 
 
 class SignInFailed(NotAllowed):

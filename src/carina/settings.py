@@ -24,6 +24,7 @@ from pydantic_settings import (
 
 from carina.errors import BadSettings, Busy
 from carina.model.keys import KEY_BYTES, KeyRing, key_names
+from carina.model.permit import ACTIONS, LONGEST_DAYS, Action
 
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -90,6 +91,30 @@ class SourceSettings(_Part):
     project: ProjectName
 
 
+class AccessSettings(_Part):
+    """What this node allows researchers whom a hub's committee has given a permit.
+
+    permits       `countersign`: the node's data manager signs each permit too; `trust-hub`: the hub's word is enough
+    actions       what may be allowed at all: `view` (pictures), `retrieve` (DICOM objects), `analyse` (jobs)
+    longest_days  a permit lasts at most so many days
+    """
+
+    permits: Literal["countersign", "trust-hub"] = "countersign"
+    actions: tuple[Action, ...] = ACTIONS
+    longest_days: Annotated[int, Field(ge=1, le=LONGEST_DAYS)] = 365
+
+
+class JobSettings(_Part):
+    """The bounds of one job, which runs in a process of its own; one runs at a time.
+
+    memory   bytes that the process may have
+    seconds  that it may take
+    """
+
+    memory: Annotated[int, Field(ge=1 << 28)] = 2 << 30
+    seconds: Annotated[int, Field(ge=1, le=7 * 86400)] = 3600
+
+
 class InstrumentSettings(_Part):
     """One instrument, for what the index says of its series. An image must have every mark that is named, and one is.
 
@@ -148,7 +173,7 @@ class NodeSettings(_Service):
 
     institution        who holds the images
     country            ISO 3166-1, two capital letters
-    public_url         the outside listener's address; None: the node takes part in search only
+    public_url         the outside listener's address; None: the node takes part in search and analysis only
     console_url        the inside listener's address for browsers
     inside             listener for ingest, console and staff
     outside            listener for what others may reach
@@ -158,6 +183,8 @@ class NodeSettings(_Service):
     instruments        known scanners, the first that fits counts
     workers            processes that take instances from the spool into the archive
     largest_instance   bytes; larger ones are refused. Of an instance the memory holds several copies
+    access             what permits may be for, and whether the node's data manager signs them too
+    jobs               bounds of the analyses that researchers run
     """
 
     model_config = SettingsConfigDict(env_prefix="CARINA_NODE_", env_nested_delimiter="__", extra="forbid", frozen=True)
@@ -174,6 +201,8 @@ class NodeSettings(_Service):
     projects: tuple[ProjectSettings, ...] = ()
     sources: tuple[SourceSettings, ...] = ()
     instruments: tuple[InstrumentSettings, ...] = ()
+    access: AccessSettings = AccessSettings()
+    jobs: JobSettings = JobSettings()
 
 
 class HubSettings(_Service):

@@ -1,13 +1,14 @@
-"""What may leave a node: counts of distinct patients at or above its threshold, and nothing that gives away another.
+"""What may leave a node: sums over distinct patients at or above its threshold, and nothing that gives away another.
 
 What this does not prevent: working out a small group from the difference of two queries.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from carina.model.dataset import Group
+from carina.model.job import Moments
 from carina.model.search import Counts
 
 
@@ -44,6 +45,15 @@ def hide_small(groups: Mapping[str, int], total: int, threshold: int) -> tuple[G
         hidden |= {value for value, count in occurring.items() if count == min(shown)}
     shown_values = sorted(occurring.keys() - hidden, key=lambda value: (-occurring[value], value))
     return tuple(Group(value, occurring[value]) for value in shown_values)
+
+
+def release_moments(groups: Iterable[Moments], threshold: int) -> tuple[Moments, ...]:
+    """Those moments that may leave, by group: of at least `threshold` patients, each with one value.
+
+    A withheld group is not even named. It cannot be worked out from the others either, since no sum over all is given
+    and a patient may be in several groups.
+    """
+    return tuple(sorted((group for group in groups if group.n >= threshold), key=lambda group: group.group))
 
 
 def _safe(groups: Mapping[str, int], hidden: set[str], total: int, threshold: int) -> bool:

@@ -65,7 +65,8 @@ class _MemoryTransport:
         if not self._open or handler is None or not reachable:
             return None
         try:
-            return await asyncio.wait_for(handler(self._me, message), within)
+            async with asyncio.timeout(within):
+                return await handler(self._me, message)
         except TimeoutError:
             return None
         except Exception:  # noqa: BLE001  as over a network: the fault is logged where it is, and heard as silence

@@ -14,8 +14,23 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from carina.errors import InvalidMessage
 from carina.federation.brokerkeys import is_broker_name
 from carina.model.clock import parse_stamp
+from carina.model.permit import Action
 
-Kind = Literal["hello", "search", "description", "withdraw", "key-change", "bye", "answer", "error"]
+Kind = Literal[
+    "hello",
+    "search",
+    "description",
+    "withdraw",
+    "key-change",
+    "bye",
+    "status",
+    "ring",
+    "permits",
+    "jobs",
+    "outcome",
+    "answer",
+    "error",
+]
 
 
 def _nkey(text: str) -> str:
@@ -47,8 +62,14 @@ Stamp = Annotated[
 ]
 Seconds = Annotated[int, Field(ge=0, lt=253_402_300_800)]  # before the year 10000
 Number = Annotated[int, Field(ge=0, le=10**12)]
+Id = Annotated[str, Field(pattern=r"^[0-9a-v]{26}$")]
+Decimal128 = Annotated[str, Field(max_length=48, pattern=r"^-?[0-9]{1,34}(\.[0-9]{1,34})?(E[+-]?[0-9]{1,4})?$")]
 Signed = Annotated[str, Field(max_length=8_000, pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$")]
 
+
+Paper = Annotated[str, Field(max_length=60_000, pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$")]
+"""Signed with a permit key (`federation.papers`)."""
+LongPaper = Annotated[str, Field(max_length=900_000, pattern=r"^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$")]
 
 T = TypeVar("T", bound="Record")
 
@@ -65,6 +86,15 @@ class Jwk(Record):
     kty: Literal["OKP"]
     crv: Literal["Ed25519"]
     x: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
+
+
+class PermitJwk(Record):
+    """A public P-256 key (RFC 7518 section 6.2), which signs permits."""
+
+    kty: Literal["EC"]
+    crv: Literal["P-256"]
+    x: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
+    y: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
 
 
 class Envelope(Record):
@@ -110,6 +140,15 @@ class Group(Record):
     patients: Number | None
 
 
+class Terms(Record):
+    """What the node allows with a dataset (`model.permit.Terms`)."""
+
+    actions: Annotated[tuple[Action, ...], Field(max_length=3)]
+    longest_days: Annotated[int, Field(ge=1, le=3650)]
+    versions: Annotated[tuple[Annotated[int, Field(ge=1, le=10**9)], ...], Field(max_length=1_000)]
+    countersign: bool
+
+
 class Description(Body):
     """A published dataset, sums only (`model.dataset.DatasetDescription`). Answer: `Done`."""
 
@@ -134,6 +173,7 @@ class Description(Body):
     ]
     digest: Digest
     computed: Stamp
+    terms: Terms
 
     @model_validator(mode="after")
     def _nothing_small(self) -> Description:
@@ -162,6 +202,94 @@ class KeyChange(Body):
     proof: Signed
 
 
+class Use(Record):
+    """How often a permit was used at the node, by action, and when last."""
+
+    view: Number = 0
+    retrieve: Number = 0
+    analyse: Number = 0
+    last: Stamp | None = None
+
+
+class Held(Record):
+    """What the node says of a permit. `reason`: a sentence of its data manager, or empty."""
+
+    state: Literal["waiting", "in-force", "declined", "withdrawn"]
+    reason: Text
+    use: Use
+
+
+class Permits(Body):
+    """The permits that the node holds, and those it has heard of and wants. Answer: `Visas`."""
+
+    kind: ClassVar[Kind] = "permits"
+    held: Annotated[dict[Id, Held], Field(max_length=2_000)]
+    wanted: Annotated[tuple[Id, ...], Field(max_length=2_000)]
+
+
+class Progress(Record):
+    """How far a job is: it waits at the node, or runs; `percent` of its values are computed."""
+
+    state: Literal["taken", "running"]
+    percent: Annotated[int, Field(ge=0, le=100)]
+
+
+class Jobs(Body):
+    """What is there for me? And how far are those that I have begun? Answer: `Open`."""
+
+    kind: ClassVar[Kind] = "jobs"
+    progress: Annotated[dict[Id, Progress], Field(max_length=1_000)]
+
+
+class Moments(Record):
+    """A group's number of values, mean and M2 (`model.job.Moments`)."""
+
+    group: Text
+    n: Annotated[int, Field(ge=1, le=10**9)]
+    mean: Decimal128
+    m2: Decimal128
+
+
+class Result(Record):
+    """Signed with the node's key: what a job gave. Groups below the threshold are not in it, nor named."""
+
+    says: Literal["result"] = "result"
+    hub: Hub
+    node: Node
+    job: Id
+    permit: Id
+    dataset: Iri
+    version: Annotated[str, Field(pattern=r"^(live|[1-9][0-9]{0,8})$")]
+    analysis: Word
+    analysis_version: Annotated[str, Field(max_length=20, pattern=r"^[0-9A-Za-z.]+$")]
+    threshold: Annotated[int, Field(ge=1, le=10_000)]
+    groups: Annotated[tuple[Moments, ...], Field(max_length=100)]
+    at: Stamp
+
+    @model_validator(mode="after")
+    def _nothing_small(self) -> Result:
+        """No group below the node's own threshold may ever be on the wire."""
+        if any(group.n < self.threshold for group in self.groups):
+            raise ValueError("a group below the threshold")
+        return self
+
+
+class Outcome(Body):
+    """A job has ended, so: `done` with its `Result`, or for a constant word. Answer: `Done`, also the second time."""
+
+    kind: ClassVar[Kind] = "outcome"
+    job: Id
+    state: Literal["done", "refused", "failed", "cancelled"]
+    reason: Annotated[str, Field(pattern=r"^([a-z][a-z-]{0,39})?$")]
+    result: Paper | None
+
+    @model_validator(mode="after")
+    def _fits_its_state(self) -> Outcome:
+        if (self.state == "done") != (self.result is not None) or (self.state == "done") == bool(self.reason):
+            raise ValueError("a result or reason that does not fit the state")
+        return self
+
+
 class Bye(Body):
     """A node leaves, or a hub has removed it. Answer: `Done`."""
 
@@ -176,6 +304,19 @@ class Search(Body):
 
     kind: ClassVar[Kind] = "search"
     query: dict[str, Any]
+
+
+class Status(Body):
+    """The states of your permits now (`federation.papers.StatusList`). Answer: `Done`."""
+
+    kind: ClassVar[Kind] = "status"
+    paper: LongPaper
+
+
+class Ring(Body):
+    """Something rests here for you: ask for jobs and permits. Answer: `Done`."""
+
+    kind: ClassVar[Kind] = "ring"
 
 
 # --- answers ------------------------------------------------------------------------------------------------------
@@ -206,13 +347,34 @@ class Found(Body):
 
 
 class Welcome(Body):
-    """Answer to `Hello`. `chain`: the hub's key changes (each a `NextKey`); `wanted`: datasets to describe anew."""
+    """Answer to `Hello`. `chain`: the hub's key changes (each a `NextKey`); `wanted`: datasets to describe anew.
+
+    `url` is the hub's address for people now, which its permits name as their issuer.
+    """
 
     kind: ClassVar[Kind] = "answer"
     of: Literal["hello"] = "hello"
     title: Text
+    url: Url
     chain: Annotated[tuple[Signed, ...], Field(max_length=100)] = ()
     wanted: Annotated[tuple[Iri, ...], Field(max_length=1_000)] = ()
+
+
+class Visas(Body):
+    """Answer to `Permits`: those visas that were wanted, or the first of them; ask again for the rest."""
+
+    kind: ClassVar[Kind] = "answer"
+    of: Literal["permits"] = "permits"
+    visas: Annotated[tuple[Paper, ...], Field(max_length=50)]
+
+
+class Open(Body):
+    """Answer to `Jobs`: orders of jobs that have not ended, and jobs of the node's that it is to stop."""
+
+    kind: ClassVar[Kind] = "answer"
+    of: Literal["jobs"] = "jobs"
+    orders: Annotated[tuple[Paper, ...], Field(max_length=200)]
+    stop: Annotated[tuple[Id, ...], Field(max_length=1_000)]
 
 
 class Done(Body):
@@ -293,6 +455,7 @@ class JoinReply(Record):
     title: Text
     broker: Annotated[str, Field(max_length=300, pattern=r"^[A-Za-z0-9.\-\[\]:]+:[0-9]{1,5}$")]
     broker_ca: Annotated[str, Field(max_length=10_000)]
+    permit_key: PermitJwk
 
 
 class Proven(Record):
@@ -311,9 +474,14 @@ _BODIES: dict[str, type[Body]] = {
     "withdraw": Withdraw,
     "key-change": KeyChange,
     "bye": Bye,
+    "status": Status,
+    "ring": Ring,
+    "permits": Permits,
+    "jobs": Jobs,
+    "outcome": Outcome,
     "error": Refusal,
 }
-_ANSWERS: dict[str, type[Body]] = {"search": Found, "hello": Welcome, "done": Done}
+_ANSWERS: dict[str, type[Body]] = {"search": Found, "hello": Welcome, "permits": Visas, "jobs": Open, "done": Done}
 
 
 def read(shape: type[T], value: object) -> T:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from carina.model.ids import DatasetIri, NodeId, ProjectId
+from carina.model.permit import Terms
 
 DatasetState = Literal["draft", "published", "withdrawn"]
 
@@ -24,8 +25,9 @@ class DatasetDescription:
 
     patients, studies, series, instances   None when fewer than `threshold` patients
     groups      by variable name (`model.variables`), plus `age` in bands of ten years ("40-49")
-    digest      of the membership it was computed from; changes when that does
+    digest      of the membership it was computed from and of the terms; changes when those do
     computed    UTC, ISO 8601
+    terms       what the node allows with it
     """
 
     iri: DatasetIri
@@ -43,3 +45,4 @@ class DatasetDescription:
     groups: dict[str, tuple[Group, ...]]
     digest: str
     computed: str
+    terms: Terms = field(default_factory=Terms)

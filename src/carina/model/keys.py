@@ -21,7 +21,7 @@ class KeyRing:
     pseudonym   pseudonyms, UIDs, date shifts, source digests (nodes)
     storage     spool, quarantine, aliases (nodes)
     signing     seed of the Ed25519 key that signs messages, and of the broker's nkey
-    permits     seed of the Ed25519 key that signs permits and countersignatures
+    permits     seed of the P-256 key that signs permits, their states and orders (hubs), and countersignatures (nodes)
     """
 
     pseudonym: bytes = field(repr=False)

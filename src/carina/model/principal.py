@@ -14,9 +14,11 @@ class Principal:
 
     subject   stable id: an account's name or `token:NAME`
     issuer    who vouches: a hub's or node's id
+    permit    at a node, of a hub's researcher: the only permit that counts, under which the node was entered
     """
 
     subject: str
     issuer: str
     roles: frozenset[Role]
     display_name: str = ""
+    permit: str = ""

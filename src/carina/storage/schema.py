@@ -257,6 +257,30 @@ datasets = Table(
     Column("created_at", String(32), nullable=False),
     Column("published_at", String(32)),
     Column("published_digest", String(64)),
+    Column("actions", JSON),  # that permits may be for; null: all that the node allows
+    Column("longest_days", Integer),  # of a permit; null: as the node allows
+)
+snapshots = Table(
+    "snapshots",
+    node_tables,  # numbered memberships of a dataset, which never change
+    Column("dataset", String(60), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("instances", Integer, nullable=False),
+    Column("created_at", String(32), nullable=False),
+    Column("created_by", String(200), nullable=False),
+    PrimaryKeyConstraint("dataset", "number"),
+    ForeignKeyConstraint(["dataset"], ["datasets.iri"]),
+)
+snapshot_members = Table(
+    "snapshot_members",
+    node_tables,
+    Column("dataset", String(60), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("uid", String(64), nullable=False),
+    Column("content", String(64), nullable=False),  # SHA-256 of the stored file as it was then
+    PrimaryKeyConstraint("dataset", "number", "uid"),
+    ForeignKeyConstraint(["dataset", "number"], ["snapshots.dataset", "snapshots.number"]),
 )
 hubs = Table(
     "hubs",
@@ -270,6 +294,79 @@ hubs = Table(
     Column("joined_at", String(32), nullable=False),
     Column("state", String(12), nullable=False),  # joined, left, removed
     Column("last_contact", String(32)),
+    Column("permit_key", JSON),  # public JWK that signs its permits; null: joined before there were permits
+)
+permits = Table(
+    "permits",
+    node_tables,  # visas of hubs for this node, as they came
+    Column("hub", String(40), nullable=False),
+    Column("id", String(32), nullable=False),
+    Column("visa", Text, nullable=False),
+    Column("dataset", String(60), nullable=False, index=True),
+    Column("subject", String(200), nullable=False),
+    Column("received_at", String(32), nullable=False),
+    Column("state", String(12), nullable=False),  # waiting, agreed, declined, withdrawn: by this node's data manager
+    Column("countersignature", Text),
+    Column("decided_at", String(32)),
+    Column("decided_by", String(200)),
+    Column("reason", String(200), nullable=False, default=""),
+    PrimaryKeyConstraint("hub", "id"),
+    ForeignKeyConstraint(["hub"], ["hubs.id"]),
+)
+permit_states = Table(
+    "permit_states",
+    node_tables,  # the newest list of each hub
+    Column("hub", String(40), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("issued_at", String(32), nullable=False),  # says the hub
+    Column("received_at", String(32), nullable=False),
+    Column("states", JSON, nullable=False),  # by permit: valid, ended
+    ForeignKeyConstraint(["hub"], ["hubs.id"]),
+)
+permit_use = Table(
+    "permit_use",
+    node_tables,
+    Column("hub", String(40), nullable=False),
+    Column("permit", String(32), nullable=False),
+    Column("action", String(12), nullable=False),
+    Column("times", BigInteger, nullable=False),
+    Column("last_at", String(32), nullable=False),
+    PrimaryKeyConstraint("hub", "permit", "action"),
+)
+visits = Table(
+    "visits",
+    node_tables,  # researchers who were handed over by a hub, in a browser or by a program
+    Column("digest", String(64), primary_key=True),  # SHA-256 of the secret
+    Column("hub", String(40), nullable=False),
+    Column("permit", String(32), nullable=False),
+    Column("dataset", String(60), nullable=False),
+    Column("subject", String(200), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("csrf", String(64), nullable=False),
+    Column("began_at", String(32), nullable=False),
+    Column("expires_at", String(32), nullable=False, index=True),
+)
+node_jobs = Table(
+    "jobs",
+    node_tables,  # what hubs have asked of this node, and what it answered
+    Column("hub", String(40), nullable=False),
+    Column("id", String(32), nullable=False),
+    Column("run", String(32), nullable=False),
+    Column("permit", String(32), nullable=False),
+    Column("dataset", String(60), nullable=False),
+    Column("subject", String(200), nullable=False),
+    Column("analysis", String(40), nullable=False),
+    Column("paper", Text, nullable=False),  # the hub's signed order
+    Column("state", String(12), nullable=False, index=True),  # taken, running, done, refused, failed, cancelled
+    Column("reason", String(40), nullable=False, default=""),
+    Column("percent", Integer, nullable=False, default=0),
+    Column("received_at", String(32), nullable=False),
+    Column("started_at", String(32)),
+    Column("finished_at", String(32)),
+    Column("result", Text),  # JWS of this node
+    Column("delivered_at", String(32)),
+    PrimaryKeyConstraint("hub", "id"),
+    ForeignKeyConstraint(["hub"], ["hubs.id"]),
 )
 
 # --- hub ----------------------------------------------------------------------------------------------------------
@@ -315,4 +412,117 @@ catalogue = Table(
     Column("state", String(12), nullable=False),  # published, withdrawn
     Column("received_at", String(32), nullable=False),
     ForeignKeyConstraint(["node"], ["nodes.id"]),
+)
+committees = Table(
+    "committees",
+    hub_tables,  # who decides on the datasets of a node
+    Column("node", String(40), nullable=False),
+    Column("account", String(64), nullable=False, index=True),
+    Column("since", String(32), nullable=False),
+    PrimaryKeyConstraint("node", "account"),
+    ForeignKeyConstraint(["node"], ["nodes.id"]),
+    ForeignKeyConstraint(["account"], ["accounts.name"]),
+)
+requests = Table(
+    "requests",
+    hub_tables,
+    Column("id", String(32), primary_key=True),
+    Column("account", String(64), nullable=False, index=True),
+    Column("project", String(200), nullable=False),  # its title
+    Column("purpose", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("organisation", String(200), nullable=False),
+    Column("people", JSON, nullable=False),  # names, as the researcher gives them
+    Column("actions", JSON, nullable=False),
+    Column("last_day", String(10), nullable=False),  # YYYY-MM-DD
+    Column("created_at", String(32), nullable=False),
+    ForeignKeyConstraint(["account"], ["accounts.name"]),
+)
+request_items = Table(
+    "request_items",
+    hub_tables,
+    Column("id", String(32), primary_key=True),
+    Column("request", String(32), nullable=False, index=True),
+    Column("dataset", String(60), nullable=False),
+    Column("node", String(40), nullable=False, index=True),
+    Column("title", String(200), nullable=False),  # the dataset's, when it was asked for
+    Column("state", String(12), nullable=False),  # waiting, asked, granted, refused, withdrawn
+    Column("since", String(32), nullable=False),
+    UniqueConstraint("request", "dataset"),
+    ForeignKeyConstraint(["request"], ["requests.id"]),
+    ForeignKeyConstraint(["node"], ["nodes.id"]),
+)
+request_events = Table(
+    "request_events",
+    hub_tables,  # each step of an item, with its words
+    Column("id", String(32), primary_key=True),
+    Column("item", String(32), nullable=False, index=True),
+    Column("at", String(32), nullable=False),
+    Column("actor", String(64), nullable=False),
+    Column("step", String(16), nullable=False),  # submitted, asked, answered, granted, refused, withdrawn, revoked
+    Column("words", Text, nullable=False),
+    ForeignKeyConstraint(["item"], ["request_items.id"]),
+)
+hub_permits = Table(
+    "permits",
+    hub_tables,
+    Column("id", String(32), primary_key=True),  # the visa's jti
+    Column("item", String(32), nullable=False, unique=True),
+    Column("account", String(64), nullable=False, index=True),
+    Column("node", String(40), nullable=False, index=True),
+    Column("dataset", String(60), nullable=False),
+    Column("actions", JSON, nullable=False),
+    Column("version", String(12), nullable=False),  # live, or a snapshot's number
+    Column("conditions", Text, nullable=False),
+    Column("visa", Text, nullable=False),
+    Column("issued_at", String(32), nullable=False),
+    Column("issued_by", String(64), nullable=False),
+    Column("expires_at", String(32), nullable=False, index=True),
+    Column("state", String(12), nullable=False),  # granted, revoked
+    Column("ended_at", String(32)),
+    Column("ended_by", String(64)),
+    Column("ended_why", Text, nullable=False, default=""),
+    Column("node_state", String(12), nullable=False),  # unknown, waiting, in-force, declined, withdrawn
+    Column("node_reason", String(200), nullable=False, default=""),
+    Column("node_since", String(32), nullable=False),
+    Column("use", JSON, nullable=False),  # as the node counts: view, retrieve, analyse, last
+    ForeignKeyConstraint(["item"], ["request_items.id"]),
+    ForeignKeyConstraint(["node"], ["nodes.id"]),
+)
+status_lists = Table(
+    "status_lists",
+    hub_tables,  # the number of the last list of permit states for each node
+    Column("node", String(40), primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("issued_at", String(32), nullable=False),
+    ForeignKeyConstraint(["node"], ["nodes.id"]),
+)
+runs = Table(
+    "runs",
+    hub_tables,
+    Column("id", String(32), primary_key=True),
+    Column("account", String(64), nullable=False, index=True),
+    Column("title", String(200), nullable=False),
+    Column("analysis", String(40), nullable=False),
+    Column("created_at", String(32), nullable=False),
+    Column("cancelled_at", String(32)),
+)
+hub_jobs = Table(
+    "jobs",
+    hub_tables,
+    Column("id", String(32), primary_key=True),
+    Column("run", String(32), nullable=False, index=True),
+    Column("node", String(40), nullable=False),
+    Column("dataset", String(60), nullable=False),
+    Column("permit", String(32), nullable=False),
+    Column("state", String(12), nullable=False),  # waiting, taken, running, done, refused, failed, cancelled
+    Column("reason", String(40), nullable=False, default=""),
+    Column("percent", Integer, nullable=False, default=0),
+    Column("since", String(32), nullable=False),
+    Column("expires_at", String(32), nullable=False),
+    Column("result", Text),  # JWS of the node
+    UniqueConstraint("run", "permit"),
+    Index(None, "node", "state"),
+    ForeignKeyConstraint(["run"], ["runs.id"]),
+    ForeignKeyConstraint(["permit"], ["permits.id"]),
 )

@@ -9,8 +9,10 @@ import pytest
 from carina.errors import InvalidMessage
 from carina.federation import wire
 from carina.federation.brokerkeys import broker_name, broker_seed, is_broker_name
+from carina.federation.permitkeys import PermitKey
 from carina.federation.signing import SigningKey
 
+PERMITS = PermitKey.from_master(b"p" * 32)
 KEY = SigningKey.from_seed(b"k" * 32)
 NKEY = broker_name(broker_seed(b"n" * 32))
 
@@ -32,6 +34,47 @@ def description(**changes: Any) -> dict[str, Any]:
         "groups": {},
         "digest": "d",
         "computed": "2026-01-02T03:04:05.678901Z",
+        "terms": {"actions": ["view", "analyse"], "longest_days": 365, "versions": [1, 2], "countersign": True},
+    }
+    return {**usual, **changes}
+
+
+def terms(**changes: Any) -> dict[str, Any]:
+    return {**description()["terms"], **changes}
+
+
+def join_reply(**changes: Any) -> dict[str, Any]:
+    usual = {
+        "says": "joined",
+        "hub": "h-" + "a" * 26,
+        "key": KEY.public_jwk,
+        "node": "n-" + "a" * 26,
+        "node_key": KEY.thumbprint,
+        "nkey": NKEY,
+        "expires": "2026-01-02T03:04:05.678901Z",
+        "request": "0" * 64,
+        "title": "Hub",
+        "broker": "127.0.0.1:8701",
+        "broker_ca": "",
+        "permit_key": PERMITS.public_jwk,
+    }
+    return {**usual, **changes}
+
+
+def result(**changes: Any) -> dict[str, Any]:
+    usual = {
+        "says": "result",
+        "hub": "h-" + "a" * 26,
+        "node": "n-" + "a" * 26,
+        "job": "0" * 26,
+        "permit": "1" * 26,
+        "dataset": "urn:uuid:00000000-0000-4000-8000-000000000001",
+        "version": "live",
+        "analysis": "signal-statistics",
+        "analysis_version": "1",
+        "threshold": 10,
+        "groups": [{"group": "CT", "n": 10, "mean": "1.5", "m2": "0E-33"}],
+        "at": "2026-01-02T03:04:05.678901Z",
     }
     return {**usual, **changes}
 
@@ -74,3 +117,63 @@ def test_a_variable_has_at_most_500_groups() -> None:
     wire.read(wire.Description, description(groups={"body_part": groups[1:]}))
     with pytest.raises(InvalidMessage):
         wire.read(wire.Description, description(groups={"body_part": groups}))
+
+
+def test_terms_name_known_actions_and_true_numbers() -> None:
+    for good in (terms(), terms(actions=[]), terms(versions=[]), terms(longest_days=3650)):
+        assert wire.read(wire.Description, description(terms=good)).terms.countersign
+    for bad in (
+        None,
+        {},
+        terms(actions=["delete"]),
+        terms(actions=["view"] * 4),
+        terms(longest_days=0),
+        terms(longest_days=3651),
+        terms(versions=[0]),
+        terms(versions=list(range(1, 1002))),
+        terms(countersign="yes"),
+        terms(more=1),
+    ):
+        with pytest.raises(InvalidMessage):
+            wire.read(wire.Description, description(terms=bad))
+
+
+def test_a_hub_says_with_which_key_it_signs_permits() -> None:
+    assert wire.write(wire.read(wire.JoinReply, join_reply()))["permit_key"] == PERMITS.public_jwk
+    private = {**PERMITS.public_jwk, "d": PERMITS.public_jwk["x"]}
+    for bad in (None, KEY.public_jwk, private, {**PERMITS.public_jwk, "crv": "P-384"}):
+        with pytest.raises(InvalidMessage):
+            wire.read(wire.JoinReply, join_reply(permit_key=bad))
+
+
+def test_a_result_has_no_group_below_its_threshold() -> None:
+    assert wire.read(wire.Result, result()).groups[0].n == 10
+    for bad in (
+        result(threshold=11),
+        result(groups=[{"group": "CT", "n": 10, "mean": "NaN", "m2": "0"}]),
+        result(groups=[{"group": "CT", "n": 10, "mean": 1.5, "m2": "0"}]),
+        result(version="latest"),
+    ):
+        with pytest.raises(InvalidMessage):
+            wire.read(wire.Result, bad)
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "with_result", "good"),
+    [
+        ("done", "", True, True),
+        ("done", "", False, False),
+        ("done", "crashed", True, False),
+        ("failed", "crashed", False, True),
+        ("failed", "", False, False),
+        ("refused", "expired", True, False),
+        ("refused", "Not A Word", False, False),
+    ],
+)
+def test_an_outcome_fits_its_state(state: str, reason: str, with_result: bool, good: bool) -> None:
+    said = {"job": "0" * 26, "state": state, "reason": reason, "result": "a.b.c" if with_result else None}
+    if good:
+        assert wire.read(wire.Outcome, said).state == state
+    else:
+        with pytest.raises(InvalidMessage):
+            wire.read(wire.Outcome, said)
