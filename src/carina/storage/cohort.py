@@ -54,14 +54,14 @@ def count(connection: Connection, projects: Collection[ProjectId], query: Query)
 
     Raises `InvalidQuery` for terms that have no meaning here.
     """
-    matched = _matched(projects, query)
+    matched = matching_series(projects, query)
     sums = connection.execute(select(_patients(matched), _studies(matched))).one()
     return int(sums[0]), int(sums[1])
 
 
 def groups(connection: Connection, projects: Collection[ProjectId], query: Query) -> Sums:
     """What matches, and how it divides. Raises `InvalidQuery` as `count` does."""
-    matched = _matched(projects, query)
+    matched = matching_series(projects, query)
     totals = select(
         _patients(matched),
         _studies(matched),
@@ -88,7 +88,7 @@ def groups(connection: Connection, projects: Collection[ProjectId], query: Query
 
 def membership_digest(connection: Connection, projects: Collection[ProjectId], query: Query) -> str:
     """SHA-256 of the instances and versions that match; changes when one comes, goes or is made anew."""
-    matched = _matched(projects, query)
+    matched = matching_series(projects, query)
     belongs = and_(instances.c.project == matched.c.project, instances.c.series_uid == matched.c.series_uid)
     rows = select(instances.c.project, instances.c.uid, instances.c.content).join(matched, belongs)
     digest = hashlib.sha256()
@@ -97,8 +97,8 @@ def membership_digest(connection: Connection, projects: Collection[ProjectId], q
     return digest.hexdigest()
 
 
-def _matched(projects: Collection[ProjectId], query: Query) -> Subquery:
-    """One row for each series that has the whole query."""
+def matching_series(projects: Collection[ProjectId], query: Query) -> Subquery:
+    """One row for each series that has the whole query. Raises `InvalidQuery` for terms that have no meaning here."""
     require_known(query)
     columns = (
         series.c.project,

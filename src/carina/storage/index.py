@@ -16,6 +16,7 @@ from carina.errors import Conflict, NotFound
 from carina.model.clock import stamp
 from carina.model.ids import PatientKey, ProjectId, Uid
 from carina.model.instance import CleanInstance, Version
+from carina.storage.members import Members, instances_within
 from carina.storage.schema import instance_versions, instances, patients, series, studies
 
 Added = Literal["added", "unchanged", "replaced"]
@@ -96,10 +97,15 @@ def add_instance(
 
 
 def find_instance(
-    connection: Connection, uid: str, *, study_uid: str | None = None, series_uid: str | None = None
+    connection: Connection,
+    uid: str,
+    *,
+    study_uid: str | None = None,
+    series_uid: str | None = None,
+    within: Members | None = None,
 ) -> StoredInstance:
-    """The current version of an instance, or `NotFound`, also when it is not in that study or series."""
-    wanted = _stored().where(instances.c.uid == uid)
+    """The current version of an instance, or `NotFound`, also when it is not in that study or series, or no member."""
+    wanted = _stored(within).where(instances.c.uid == uid)
     if study_uid is not None:
         wanted = wanted.where(instances.c.study_uid == study_uid)
     if series_uid is not None:
@@ -110,9 +116,14 @@ def find_instance(
     return _instance(row)
 
 
-def instances_of(connection: Connection, study_uid: str, series_uid: str | None = None) -> list[StoredInstance]:
-    """The instances of a study, or of one of its series, by series and number, or `NotFound` when there are none."""
-    wanted = _stored().where(instances.c.study_uid == study_uid)
+def instances_of(
+    connection: Connection, study_uid: str, series_uid: str | None = None, *, within: Members | None = None
+) -> list[StoredInstance]:
+    """The instances of a study, or of one of its series, by series and number, or `NotFound` when there are none.
+
+    within   only these, as if the archive held nothing else
+    """
+    wanted = _stored(within).where(instances.c.study_uid == study_uid)
     if series_uid is not None:
         wanted = wanted.where(instances.c.series_uid == series_uid)
     order = (instances.c.series_uid, instances.c.instance_number, instances.c.uid)
@@ -132,9 +143,9 @@ def contents(connection: Connection) -> set[str]:
     return set(connection.execute(select(instance_versions.c.content).distinct()).scalars())
 
 
-def _stored() -> Any:
-    study = and_(studies.c.project == instances.c.project, studies.c.study_uid == instances.c.study_uid)
-    return select(instances, studies.c.patient).join(studies, study)
+def _stored(within: Members | None) -> Any:
+    stored = select(instances, studies.c.patient).join(studies, studies.c.study_uid == instances.c.study_uid)
+    return stored if within is None else stored.where(instances_within(within))
 
 
 def _instance(row: RowMapping) -> StoredInstance:

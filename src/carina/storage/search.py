@@ -1,22 +1,29 @@
 """Searches for studies, series and instances (QIDO-RS, PS3.18 section 10.6) in the index.
 
 What columns can decide exactly is decided in SQL, and then the paging is too. The rest is decided on the headers, row
-by row, by `dicom.query`.
+by row, by `dicom.query`. A search within a dataset sees nothing but its members: what is not one is neither found nor
+counted, nor does it decide on what is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, FromClause, RowMapping, Select, and_, exists, false, select
 
 from carina.dicom.levels import Level
 from carina.dicom.query import Match, Query, fits
 from carina.model.ids import PatientKey, ProjectId, Uid
+from carina.storage.members import Members, SeriesSize, instances_within, series_within, sizes, studies_within
 from carina.storage.schema import instances, series, studies
+
+AT_ONCE = 500  # rows that are read together
+
+
+Row: TypeAlias = RowMapping | dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -31,28 +38,42 @@ class Found:
     header: dict[str, Any]
 
 
-def search(connection: Connection, query: Query, projects: Collection[ProjectId] | None = None) -> list[Found]:
-    """What the query asks for, in an order that stays, from `offset` on and at most `limit`; only of these projects."""
+def search(
+    connection: Connection,
+    query: Query,
+    projects: Collection[ProjectId] | None = None,
+    *,
+    within: Members | None = None,
+) -> list[Found]:
+    """What the query asks for, in an order that stays, from `offset` on and at most `limit`.
+
+    projects   only of these
+    within     only these, as if the archive held nothing else
+    """
     wanted = _rows(query.level)
     if projects is not None:
         wanted = wanted.where(studies.c.project.in_(list(projects)))
+    if within is not None:
+        wanted = wanted.where(_is_within(within, query.level))
     undecided = []
     for match in query.matches:
-        condition, exact = _condition(match)
+        condition, exact = _condition(match, within)
         if condition is not None:
             wanted = wanted.where(condition)
         if not exact:
             undecided.append(match)
     if not undecided:
         paged = wanted.offset(query.offset).limit(query.limit)
-        return [_found(row, query.level) for row in connection.execute(paged).mappings()]
-    fitting = (row for row in _stream(connection, wanted) if _fits(_header(row, query.level), undecided))
+        return [_found(row, query.level) for row in _stream(connection, paged, within)]
+    fitting = (row for row in _stream(connection, wanted, within) if _fits(_header(row, query.level), undecided))
     return [_found(row, query.level) for row in islice(fitting, query.offset, query.offset + query.limit)]
 
 
 def _rows(level: Level) -> Select[Any]:
-    of_study = and_(studies.c.project == series.c.project, studies.c.study_uid == series.c.study_uid)
-    of_series = and_(series.c.project == instances.c.project, series.c.series_uid == instances.c.series_uid)
+    """By UIDs alone, which no two projects share: SQLite would else take an index on the project, which many rows have
+    in common."""
+    of_study = studies.c.study_uid == series.c.study_uid
+    of_series = series.c.series_uid == instances.c.series_uid
     source: FromClause
     order: list[ColumnElement[Any]]
     match level:
@@ -88,12 +109,12 @@ _INSTANCE: list[ColumnElement[Any]] = [
 ]
 
 
-def _found(row: RowMapping, level: Level) -> Found:
+def _found(row: Row, level: Level) -> Found:
     ids = (row["project"], row["patient"], row["study_uid"], row.get("series_uid"), row.get("uid"))
     return Found(*ids, dict(sorted(_header(row, level).items())))
 
 
-def _header(row: RowMapping, level: Level) -> dict[str, Any]:
+def _header(row: Row, level: Level) -> dict[str, Any]:
     header = {
         **row.get("instance_header", {}),
         **row.get("series_header", {}),
@@ -110,18 +131,50 @@ def _header(row: RowMapping, level: Level) -> dict[str, Any]:
     return header
 
 
-def _stream(connection: Connection, wanted: Select[Any]) -> Iterator[RowMapping]:
-    yield from connection.execute(wanted, execution_options={"yield_per": 500}).mappings()
+def _stream(connection: Connection, wanted: Select[Any], within: Members | None) -> Iterator[Row]:
+    rows = connection.execute(wanted, execution_options={"yield_per": AT_ONCE}).mappings()
+    if within is None:
+        yield from rows
+        return
+    known: dict[str, list[SeriesSize]] = {}
+    for part in rows.partitions():
+        unknown = {row["study_uid"] for row in part} - known.keys()
+        known |= {uid: [] for uid in unknown}
+        for size in sizes(connection, within, unknown):
+            known[size.study_uid].append(size)
+        yield from (dict(row) | _sums(row, known[row["study_uid"]]) for row in part)
+
+
+def _sums(row: Row, of_study: Iterable[SeriesSize]) -> dict[str, Any]:
+    """The columns that count, of members only."""
+    by_series = {size.series_uid: size for size in of_study}
+    own = by_series.get(row.get("series_uid", ""))
+    return {
+        "modalities": sorted({size.modality for size in by_series.values()}),
+        "series_count": len(by_series),
+        "study_instances": sum(size.instances for size in by_series.values()),
+        "series_instances": 0 if own is None else own.instances,
+    }
+
+
+def _is_within(members: Members, level: Level) -> ColumnElement[bool]:
+    match level:
+        case "study":
+            return studies_within(members)
+        case "series":
+            return series_within(members)
+        case "instance":
+            return instances_within(members)
 
 
 def _fits(header: dict[str, Any], matches: list[Match]) -> bool:
     return all(fits(header, match) for match in matches)
 
 
-def _condition(match: Match) -> tuple[ColumnElement[bool] | None, bool]:
+def _condition(match: Match, within: Members | None) -> tuple[ColumnElement[bool] | None, bool]:
     """What SQL can say of a match, and whether that is all there is to say."""
     if match.tag == "00080061" and match.kind == "one-of":
-        return _has_modality(match.values), True
+        return _has_modality(match.values, within), True
     column = _COLUMNS.get(match.tag)
     if column is None or (match.kind == "range" and match.tag != _STUDY_DATE):
         return None, False
@@ -135,9 +188,12 @@ def _condition(match: Match) -> tuple[ColumnElement[bool] | None, bool]:
     return column.in_(match.values), True
 
 
-def _has_modality(values: tuple[str, ...]) -> ColumnElement[bool]:
-    of_study = and_(_other.c.project == studies.c.project, _other.c.study_uid == studies.c.study_uid)
-    return exists(select(_other.c.modality).where(of_study, _other.c.modality.in_(values)).correlate(studies))
+def _has_modality(values: tuple[str, ...], within: Members | None) -> ColumnElement[bool]:
+    of_study = _other.c.study_uid == studies.c.study_uid
+    having = select(_other.c.modality).where(of_study, _other.c.modality.in_(values))
+    if within is not None:
+        having = having.where(series_within(within, _other))
+    return exists(having.correlate(studies))
 
 
 def _between(column: ColumnElement[Any], low: str, high: str) -> ColumnElement[bool]:

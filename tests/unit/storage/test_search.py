@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 from tests.stored import BREAST, LUNG, clean, index, records
 
 from carina.dicom.levels import Level
@@ -125,6 +125,22 @@ def test_only_the_given_projects_are_searched(connection: Connection) -> None:
     everything = parse_query([], "study")
     assert {found.project for found in search(connection, everything, [BREAST])} == {BREAST}
     assert search(connection, everything, []) == []
+
+
+@pytest.mark.parametrize("level", ["study", "series", "instance"])
+@pytest.mark.parametrize("pairs", [{"ModalitiesInStudy": "CT"}, {"StudyInstanceUID": "1.2"}])
+def test_no_search_reads_a_whole_project_for_each_row(
+    connection: Connection, level: Level, pairs: dict[str, str]
+) -> None:
+    said: list[tuple[str, Any]] = []
+    note = lambda _connection, _cursor, statement, parameters, *_: said.append((statement, parameters))  # noqa: E731
+    event.listen(connection, "before_cursor_execute", note)
+    find(connection, level, **pairs)
+    event.remove(connection, "before_cursor_execute", note)
+    [(statement, parameters)] = said
+    plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+    assert plan
+    assert not [step for step in plan if "project=?" in step], plan
 
 
 def test_instances_come_in_the_order_of_their_numbers(connection: Connection) -> None:

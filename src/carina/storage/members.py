@@ -1,0 +1,94 @@
+"""What belongs to a dataset, as conditions in SQL: the only place where that is said.
+
+Each condition is asked of one row at a time by keys, so that looking one instance up costs the same in an archive of
+any size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Connection, FromClause, and_, exists, func, select
+
+from carina.model.cohort import Query
+from carina.model.ids import DatasetIri, ProjectId
+from carina.storage.cohort import matching_series
+from carina.storage.schema import instances, series, snapshot_members, studies
+
+
+@dataclass(frozen=True)
+class Members:
+    """The members of a dataset: whatever has `query` now, or else those of the snapshot `number` of `dataset`.
+
+    A series has the whole query or none of it, and all its instances with it (`model.cohort`). A snapshot holds
+    instances in the version they had; one that was made anew since is no longer among what can be given.
+    """
+
+    project: ProjectId
+    query: Query | None = None
+    dataset: DatasetIri | None = None
+    number: int | None = None
+
+    def __post_init__(self) -> None:
+        """Neither, or both, would be a dataset of anything."""
+        if (self.query is None) == (self.dataset is None or self.number is None):
+            raise ValueError("members are those of a query or of a snapshot")
+
+
+def instances_within(members: Members, of: FromClause = instances) -> ColumnElement[bool]:
+    """Whether a row of `instances`, or of an alias of it, is a member. Raises `InvalidQuery` for unknown terms."""
+    if members.query is not None:
+        return _series_matches(members, members.query, of)
+    in_snapshot = and_(
+        snapshot_members.c.dataset == members.dataset,
+        snapshot_members.c.number == members.number,
+        snapshot_members.c.uid == of.c.uid,
+        snapshot_members.c.content == of.c.content,
+    )
+    return exists(select(snapshot_members.c.uid).where(in_snapshot).correlate(of))
+
+
+def series_within(members: Members, of: FromClause = series) -> ColumnElement[bool]:
+    """Whether a row of `series`, or of an alias of it, has a member."""
+    if members.query is not None:
+        return _series_matches(members, members.query, of)
+    inside = instances.alias()
+    its_own = inside.c.series_uid == of.c.series_uid
+    return exists(select(inside.c.uid).where(its_own, instances_within(members, inside)).correlate(of))
+
+
+def studies_within(members: Members, of: FromClause = studies) -> ColumnElement[bool]:
+    """Whether a row of `studies`, or of an alias of it, has a member."""
+    inside = series.alias()
+    its_own = inside.c.study_uid == of.c.study_uid
+    return exists(select(inside.c.series_uid).where(its_own, series_within(members, inside)).correlate(of))
+
+
+@dataclass(frozen=True)
+class SeriesSize:
+    """A series that has members, and how many."""
+
+    study_uid: str
+    series_uid: str
+    modality: str
+    instances: int
+
+
+def sizes(connection: Connection, members: Members, study_uids: Collection[str]) -> list[SeriesSize]:
+    """What these studies hold of the members, series by series."""
+    own = (series.c.study_uid, series.c.series_uid, series.c.modality)
+    wanted = select(*own, series.c.instance_count).where(series_within(members))
+    if members.query is None:
+        belongs = series.c.series_uid == instances.c.series_uid
+        counted = select(*own, func.count(instances.c.uid)).join(instances, belongs)
+        wanted = counted.where(instances_within(members)).group_by(*own)
+    of_these = series.c.study_uid.in_(list(study_uids))
+    return [SeriesSize(*row) for row in connection.execute(wanted.where(of_these))]
+
+
+def _series_matches(members: Members, query: Query, of: FromClause) -> ColumnElement[bool]:
+    """Whether the row's series has the query. By UIDs alone, which no two projects share: SQLite would else take an
+    index on the project, which all rows have in common."""
+    matched = matching_series([members.project], query)
+    return exists(select(matched.c.series_uid).where(matched.c.series_uid == of.c.series_uid).correlate(of))
