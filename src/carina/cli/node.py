@@ -1,4 +1,6 @@
-"""`carina node`: found, run and feed a site. Accounts, tokens and merged identifiers are in `cli.node_people`."""
+"""`carina node`: found, run and feed a site. Accounts, tokens and merged identifiers are in `cli.node_people`,
+permits and snapshots in `cli.node_permits`.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,12 @@ from carina.app.rekey import replace_node_signing_key
 from carina.app.site import open_node
 from carina.cli.backup import HELP, PROMPT, backup_place, save_backup
 from carina.cli.node_people import account, alias, hub, token
+from carina.cli.node_permits import permit, snapshot
 from carina.errors import BadInput, InvalidTable
 from carina.model.cohort import from_pairs
 from carina.model.ids import project_id
 from carina.model.instance import Reason, Source
+from carina.model.permit import ACTIONS
 from carina.model.variables import RANGES
 from carina.node import clinical, datasets, quarantine
 from carina.node.ingest import receive
@@ -246,7 +250,12 @@ def dataset() -> None:
 @click.option("--title", required=True, help="As the catalogue shows it.")
 @click.option("--description", default="", help="A few sentences.")
 @click.option("--query", "terms", multiple=True, help="A term such as modality=CT; repeatable. None: the whole intake.")
-def create(folder: Path, project: str, title: str, description: str, terms: tuple[str, ...]) -> None:
+@click.option("--action", "actions", multiple=True, type=click.Choice(ACTIONS), help="Permits may be for; repeatable.")
+@click.option("--longest-days", type=int, help="Of a permit; without, as the node's settings say.")
+def create(
+    folder: Path, project: str, title: str, description: str, terms: tuple[str, ...],
+    actions: tuple[str, ...], longest_days: int | None,
+) -> None:  # fmt: skip
     """Make a draft."""
     pairs = []
     for term in terms:
@@ -256,8 +265,9 @@ def create(folder: Path, project: str, title: str, description: str, terms: tupl
         pairs.append((name, value))
     with open_node(folder) as opened:
         made = datasets.create(
-            opened, ACTOR, project_id(project), title, description=description, query=from_pairs(pairs, RANGES)
-        )
+            opened, ACTOR, project_id(project), title, description=description, query=from_pairs(pairs, RANGES),
+            actions=actions or None, longest_days=longest_days,
+        )  # fmt: skip
     click.echo(made.iri)
 
 
@@ -340,3 +350,5 @@ node.add_command(account)
 node.add_command(token)
 node.add_command(alias)
 node.add_command(hub)
+node.add_command(permit)
+dataset.add_command(snapshot)

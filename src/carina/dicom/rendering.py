@@ -76,6 +76,22 @@ def render(
     return file.getvalue()
 
 
+def value_range(dataset: Dataset, frame: int = 1) -> tuple[float, float] | None:
+    """The frame's lowest and highest value after the modality LUT, padding left out; None in colour.
+
+    Raises as `render`.
+    """
+    pixels = decoded(dataset, frame)
+    if pixels.ndim == 3 or str(dataset.get("PhotometricInterpretation", "")) == "PALETTE COLOR":
+        return None
+    try:
+        with quiet(), np.errstate(all="ignore"):
+            values = np.asarray(apply_modality_lut(pixels, _values_of_frame(dataset, frame)), np.float64)
+            return _range(dataset, pixels, values)
+    except Exception:  # noqa: BLE001  pydicom raises many kinds, and their words may quote values
+        raise InvalidInstance("The image cannot be rendered: its header is not consistent.") from None
+
+
 def _eight_bits(dataset: Dataset, pixels: Picture, frame: int, window: Window | None) -> Picture:
     photometric = str(dataset.get("PhotometricInterpretation", ""))
     if photometric == "PALETTE COLOR":

@@ -6,8 +6,11 @@ marks it; whoever serves the node sends `describe` of it to each hub, and again 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import uuid
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
 from typing import cast
 
 from sqlalchemy import RowMapping, insert, select, update
@@ -18,10 +21,13 @@ from carina.model.clock import stamp
 from carina.model.cohort import All, Query, from_json, to_json
 from carina.model.dataset import DatasetDescription, DatasetState
 from carina.model.ids import DatasetIri, ProjectId
+from carina.model.permit import ACTIONS, Action, Terms
+from carina.model.permit import actions as known_actions
 from carina.model.variables import require_known
 from carina.node.site import Node
 from carina.storage import cohort
 from carina.storage.schema import datasets as table
+from carina.storage.schema import snapshots
 
 WHOLE: Query = All(())
 LONGEST_TITLE = 200
@@ -30,7 +36,11 @@ LONGEST_DESCRIPTION = 4000
 
 @dataclass(frozen=True)
 class Dataset:
-    """One dataset as its site keeps it. `published_digest`: of its description when it was published."""
+    """One dataset as its site keeps it. `published_digest`: of its description when it was published.
+
+    actions       that permits may be for; None: all that the node allows
+    longest_days  of a permit; None: as the node allows
+    """
 
     iri: DatasetIri
     project: ProjectId
@@ -41,12 +51,26 @@ class Dataset:
     created_at: str
     published_at: str | None
     published_digest: str | None
+    actions: tuple[Action, ...] | None = None
+    longest_days: int | None = None
 
 
 def create(
-    node: Node, actor: str, project: ProjectId, title: str, *, description: str = "", query: Query = WHOLE
+    node: Node,
+    actor: str,
+    project: ProjectId,
+    title: str,
+    *,
+    description: str = "",
+    query: Query = WHOLE,
+    actions: Collection[str] | None = None,
+    longest_days: int | None = None,
 ) -> Dataset:
-    """A new draft. Raises `NotFound` for a project this node does not have, `InvalidQuery` for unknown terms."""
+    """A new draft; `actions` and `longest_days` narrow what permits may be for (`Dataset`).
+
+    Raises `NotFound` for a project this node does not have, `InvalidQuery` for unknown terms, `BadInput` for a text
+    that is too long and for more than the node's own policy allows.
+    """
     if project not in node.projects:
         raise NotFound("This node has no such project.")
     if not 0 < len(title.strip()) <= LONGEST_TITLE or len(description) > LONGEST_DESCRIPTION:
@@ -55,6 +79,7 @@ def create(
             f"A title has 1 to {LONGEST_TITLE} characters, a description at most {LONGEST_DESCRIPTION}.",
         )
     require_known(query)
+    narrowed = _narrowed(node, actions, longest_days)
     iri = DatasetIri(uuid.uuid4().urn)
     row = {
         "iri": iri,
@@ -64,11 +89,31 @@ def create(
         "query": to_json(query),
         "state": "draft",
         "created_at": stamp(),
+        "actions": narrowed,
+        "longest_days": longest_days,
     }
     with node.engine.begin() as connection:
         connection.execute(insert(table), row)
         node.audit.append("dataset-created", actor, iri, connection=connection, project=project)
     return get(node, iri)
+
+
+def _narrowed(node: Node, chosen: Collection[str] | None, longest_days: int | None) -> list[Action] | None:
+    """The actions that a dataset's permits may be for, as they are kept; `BadInput` beyond the node's policy."""
+    if longest_days is not None and not 1 <= longest_days <= node.policy.longest_days:
+        raise BadInput(
+            "A permit cannot last so many days here.",
+            f"Choose 1 to {node.policy.longest_days} days; the node's settings allow no more.",
+        )
+    if chosen is None:
+        return None
+    named = known_actions(list(chosen))
+    if not set(named) <= set(node.policy.actions):
+        raise BadInput(
+            "The node does not allow such an action to anybody.",
+            f"Choose among {', '.join(node.policy.actions)}, or change `access` in node.toml.",
+        )
+    return list(named)
 
 
 def listed(node: Node, state: DatasetState | None = None) -> list[Dataset]:
@@ -114,7 +159,8 @@ def describe(node: Node, dataset: Dataset) -> DatasetDescription:
     """The dataset in sums, computed from the index now; what fewer than the threshold of patients have is hidden."""
     with node.engine.connect() as connection:
         sums = cohort.groups(connection, [dataset.project], dataset.query)
-        digest = cohort.membership_digest(connection, [dataset.project], dataset.query)
+        membership = cohort.membership_digest(connection, [dataset.project], dataset.query)
+    allows = terms(node, dataset)
     enough = sums.patients >= node.threshold
     return DatasetDescription(
         iri=dataset.iri,
@@ -130,9 +176,44 @@ def describe(node: Node, dataset: Dataset) -> DatasetDescription:
         series=sums.series if enough else None,
         instances=sums.instances if enough else None,
         groups={name: hide_small(values, sums.patients, node.threshold) for name, values in sums.groups.items()},
-        digest=digest,
+        digest=_digest(membership, allows),
         computed=stamp(),
+        terms=allows,
     )
+
+
+def _digest(membership: str, allows: Terms) -> str:
+    """SHA-256 of a membership's digest and the terms."""
+    return hashlib.sha256(json.dumps([membership, asdict(allows)], sort_keys=True).encode()).hexdigest()
+
+
+def terms(node: Node, dataset: Dataset) -> Terms:
+    """What permits for the dataset may be, as hubs are told."""
+    return Terms(
+        actions=allowed(node, dataset),
+        longest_days=longest_days(node, dataset),
+        versions=versions(node, dataset.iri),
+        countersign=node.policy.countersign,
+    )
+
+
+def allowed(node: Node, dataset: Dataset) -> tuple[Action, ...]:
+    """The actions that node and dataset allow. Nobody can look at images of a node without an outside address."""
+    own = node.policy.actions if dataset.actions is None else dataset.actions
+    offered = node.policy.actions if node.public_url is not None else ("analyse",)
+    return tuple(action for action in ACTIONS if action in own and action in offered and action in node.policy.actions)
+
+
+def longest_days(node: Node, dataset: Dataset) -> int:
+    """How many days a permit for the dataset may last."""
+    return min(node.policy.longest_days, dataset.longest_days or node.policy.longest_days)
+
+
+def versions(node: Node, iri: str) -> tuple[int, ...]:
+    """The numbers of the dataset's snapshots, oldest first."""
+    numbers = select(snapshots.c.number).where(snapshots.c.dataset == iri).order_by(snapshots.c.number)
+    with node.engine.connect() as connection:
+        return tuple(connection.execute(numbers).scalars())
 
 
 def published(node: Node) -> list[DatasetDescription]:
@@ -151,4 +232,6 @@ def _dataset(row: RowMapping) -> Dataset:
         created_at=row["created_at"],
         published_at=row["published_at"],
         published_digest=row["published_digest"],
+        actions=None if row["actions"] is None else known_actions(row["actions"]),
+        longest_days=row["longest_days"],
     )

@@ -15,6 +15,7 @@ from carina.federation.brokerkeys import broker_name, broker_seed
 from carina.federation.invitation import Invitation, fingerprint, parse_invitation, prove, proves
 from carina.federation.keychange import follow, next_node_key
 from carina.federation.messages import Message, Sealed, open_message, seal_message
+from carina.federation.permitkeys import permit_public_key
 from carina.federation.signing import Jwk, SigningKey, peek, public_key, thumbprint, verify
 from carina.model.clock import now, stamp
 from carina.model.dataset import DatasetDescription
@@ -33,7 +34,10 @@ T = TypeVar("T", bound=wire.Record)
 
 @dataclass(frozen=True)
 class JoinedHub:
-    """A hub as this node knows it. `state`: joined, left or removed; `last_contact`: UTC, of its last genuine word."""
+    """A hub as this node knows it. `state`: joined, left or removed; `last_contact`: UTC, of its last genuine word.
+
+    `permit_key`: signs its permits, taken when joining; None when that was before there were permits.
+    """
 
     id: HubId
     title: str
@@ -44,6 +48,7 @@ class JoinedHub:
     joined_at: str
     state: str
     last_contact: str | None
+    permit_key: Jwk | None
 
 
 def join(node: Node, invitation_text: str, post: Post) -> JoinedHub:
@@ -80,6 +85,7 @@ def _checked(node: Node, invitation: Invitation, request: wire.Proven, answer: o
         claimed = wire.read(wire.JoinReply, peek(proven.signed.encode())[1])
         key = public_key(wire.write(claimed.key))
         reply = wire.read(wire.JoinReply, verify(proven.signed.encode(), key))
+        permit_public_key(wire.write(reply.permit_key))
     except InvalidMessage as error:
         raise stranger from error
     facts = (reply.hub, thumbprint(key), reply.node, reply.node_key, reply.expires, reply.request)
@@ -107,6 +113,7 @@ def _remember(node: Node, invitation: Invitation, reply: wire.JoinReply) -> Join
         "broker": reply.broker,
         "broker_ca": reply.broker_ca,
         "key": wire.write(reply.key),
+        "permit_key": wire.write(reply.permit_key),
         "joined_at": stamp(),
         "state": "joined",
         "last_contact": stamp(),
@@ -221,7 +228,17 @@ def read_welcome(node: Node, hub: JoinedHub, asked: Sealed, answer: bytes) -> wi
     message = open_from(node, hub, answer, answers=asked.nonce)
     if not isinstance(message.body, wire.Welcome):
         raise InvalidMessage("The hub's answer is none to a greeting.")
+    _follow_address(node, hub, message.body)
     return message.body
+
+
+def _follow_address(node: Node, hub: JoinedHub, welcome: wire.Welcome) -> None:
+    """Keep the hub's title and address as it says them now; a change is audited."""
+    values = {"title": welcome.title, "url": welcome.url}
+    if values != {"title": hub.title, "url": hub.url}:
+        with node.engine.begin() as connection:
+            connection.execute(update(hubs).where(hubs.c.id == hub.id).values(**values))
+            node.audit.append("hub-renamed", hub.id, hub.id, connection)
 
 
 def read_done(node: Node, hub: JoinedHub, asked: Sealed, answer: bytes) -> None:
@@ -239,8 +256,8 @@ def description(dataset: DatasetDescription) -> wire.Description:
         name: [{"value": group.value, "patients": group.patients} for group in groups]
         for name, groups in dataset.groups.items()
     }
-    plain = {name: value for name, value in vars(dataset).items() if name != "groups"}
-    return wire.read(wire.Description, {**plain, "groups": groups})
+    plain = {name: value for name, value in vars(dataset).items() if name not in ("groups", "terms")}
+    return wire.read(wire.Description, {**plain, "groups": groups, "terms": vars(dataset.terms)})
 
 
 def key_change(node: Node, hub: str, master: bytes) -> Sealed:

@@ -1,10 +1,14 @@
-"""What a node's own staff find and fetch in its archive. Everything here is de-identified."""
+"""What may be found and fetched in a node's archive: by its own staff all, by researchers the members of the dataset
+that a permit is for. Everything here is de-identified.
+
+Whoever calls has asked `node.authorise` and passes its `Grant` on; to a grant, what it does not cover is not there.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 from carina.dicom import frames
 from carina.dicom.json import bulk_data
@@ -12,13 +16,18 @@ from carina.dicom.parse import parse
 from carina.dicom.query import Query
 from carina.dicom.rendering import Media, Viewport, Window, render
 from carina.dicom.transcode import explicit_little_endian
+from carina.errors import PermitDenied
+from carina.model.permit import Action
 from carina.model.principal import Principal
+from carina.node.authorise import Grant, authorise, check, judge, members
 from carina.node.site import Node
 from carina.storage import index, search
 from carina.storage.index import StoredInstance
 from carina.storage.search import Found
 
+DOOR = "dicom-web"
 EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+Handed = Literal["instances", "frames", "bulk data", "rendered"]
 Form = Literal["stored", "native"]
 """As it is stored, or in Explicit VR Little Endian without compression."""
 
@@ -31,31 +40,51 @@ class Frame:
     syntax: str
 
 
-def find(node: Node, query: Query) -> list[Found]:
-    """Studies, series or instances of all projects of the node."""
+def granted(node: Node, who: Principal, dataset: str | None, actions: Sequence[Action]) -> Grant:
+    """`authorise`, for the first of the actions that a permit is for and the node allows; one use, or one refusal."""
+    for action in actions[:-1]:
+        try:
+            judge(node, who, dataset, action)
+        except PermitDenied as refused:
+            if refused.reason in ("action-not-granted", "action-not-allowed"):
+                continue
+        return authorise(node, who, dataset, action, door=DOOR)
+    return authorise(node, who, dataset, actions[-1], door=DOOR)
+
+
+def still_granted(node: Node, who: Principal, grant: Grant) -> None:
+    """Raise `PermitDenied` when objects that are being fetched may no longer be."""
+    check(node, who, grant.dataset, "retrieve", door=DOOR)
+
+
+def find(node: Node, grant: Grant, query: Query) -> list[Found]:
+    """Studies, series or instances, of all projects of the node that the grant covers."""
     with node.engine.connect() as connection:
-        return search.search(connection, query)
+        return search.search(connection, query, within=members(grant))
 
 
-def find_instance(node: Node, study: str, series: str, uid: str) -> StoredInstance:
+def find_instance(node: Node, grant: Grant, study: str, series: str, uid: str) -> StoredInstance:
     """One instance, or `NotFound`, also when it is not in that study and series."""
     with node.engine.connect() as connection:
-        return index.find_instance(connection, uid, study_uid=study, series_uid=series)
+        return index.find_instance(connection, uid, study_uid=study, series_uid=series, within=members(grant))
 
 
-def find_instances(node: Node, study: str, series: str | None = None) -> list[StoredInstance]:
+def find_instances(node: Node, grant: Grant, study: str, series: str | None = None) -> list[StoredInstance]:
     """The instances of a study or series, or `NotFound` when there are none."""
     with node.engine.connect() as connection:
-        return index.instances_of(connection, study, series)
+        return index.instances_of(connection, study, series, within=members(grant))
 
 
-def hand_out(node: Node, instances: Sequence[StoredInstance], who: Principal, what: str) -> None:
-    """Write down who is about to receive images: one row of the audit trail for each request.
+def hand_out(node: Node, grant: Grant, instances: Sequence[StoredInstance], who: Principal, what: Handed) -> None:
+    """Write down who is about to receive images, and under which permit: one row of the audit trail for each request.
 
-    what   "instances", "frames", "rendered" or "bulk data"
+    what   pictures are "viewed", all else is "retrieved"
     """
-    first = instances[0]
-    node.audit.append("retrieved", who.subject, first.study_uid, what=what, instances=len(instances))
+    action = "viewed" if what == "rendered" else "retrieved"
+    details: dict[str, Any] = {"what": what, "instances": len(instances)}
+    if not grant.staff:
+        details |= {"hub": grant.hub, "permit": grant.permit}
+    node.audit.append(action, who.subject, instances[0].study_uid, **details)
 
 
 def open_instance(node: Node, instance: StoredInstance) -> BinaryIO:

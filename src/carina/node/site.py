@@ -9,10 +9,12 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from carina.deid.profile import Profile
+from carina.federation.permitkeys import PermitKey
 from carina.federation.signing import SigningKey
 from carina.model.ids import NodeId, ProjectId
 from carina.model.instance import Instrument, Source
 from carina.model.keys import KeyRing
+from carina.model.permit import ACTIONS, Action
 from carina.storage.audit import AuditTrail
 from carina.storage.instances import InstanceStore
 from carina.storage.sealed import SealedFolder
@@ -35,8 +37,25 @@ class Project:
 
 
 @dataclass(frozen=True)
+class Policy:
+    """What the node allows researchers at all, whatever a hub says.
+
+    countersign   whether its data manager signs each permit too
+    longest_days  of a permit
+    """
+
+    countersign: bool = True
+    actions: tuple[Action, ...] = ACTIONS
+    longest_days: int = 365
+
+
+@dataclass(frozen=True)
 class Node:
-    """One site. `project_of` maps each source to its project; what comes from another waits in quarantine."""
+    """One site. `project_of` maps each source to its project; what comes from another waits in quarantine.
+
+    signing       signs messages and results
+    permit_key    signs this node's agreement to permits
+    """
 
     id: NodeId
     title: str
@@ -48,6 +67,7 @@ class Node:
     folder: Path
     keys: KeyRing
     signing: SigningKey
+    permit_key: PermitKey
     projects: Mapping[ProjectId, Project]
     project_of: Mapping[Source, ProjectId]
     engine: Engine
@@ -56,3 +76,4 @@ class Node:
     instances: InstanceStore
     audit: AuditTrail
     instruments: tuple[Instrument, ...] = ()
+    policy: Policy = Policy()

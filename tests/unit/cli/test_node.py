@@ -371,7 +371,7 @@ def test_the_commands_of_the_how_tos_are_as_the_command_line_has_them(page: str)
         words = shlex.split(line, comments=True)[1:]
         command: click.Command = carina
         context = click.Context(carina, info_name="carina")
-        while isinstance(command, click.Group):
+        while isinstance(command, click.Group) and (words or not command.invoke_without_command):
             name, found, words = command.resolve_command(context, words)
             assert found is not None, line
             command, context = found, click.Context(found, info_name=name, parent=context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,10 @@ from carina.model.cohort import All, OneOf
 from carina.model.dataset import Group
 from carina.model.ids import ProjectId
 from carina.model.instance import Source
+from carina.model.permit import ACTIONS, Terms
 from carina.model.search import Counts
-from carina.node import datasets, ingest, search, worker
-from carina.node.site import Node
+from carina.node import datasets, ingest, membership, search, worker
+from carina.node.site import Node, Policy
 
 EVERYONE = All(())
 MEN = OneOf("sex", ("M",))
@@ -138,3 +140,50 @@ def test_only_what_is_published_can_be_withdrawn(node: Node) -> None:
     datasets.publish(node, "ana", dataset.iri)
     assert datasets.withdraw(node, "ana", dataset.iri).state == "withdrawn"
     assert [entry.action for entry in node.audit.entries(2)] == ["dataset-withdrawn", "dataset-published"]
+
+
+def outside(node: Node, **policy: object) -> Node:
+    """The node with an outside address, which images need."""
+    return replace(node, public_url="https://node.example.org", policy=Policy(**policy))  # type: ignore[arg-type]
+
+
+def test_a_dataset_without_terms_of_its_own_has_the_nodes(node: Node) -> None:
+    dataset = datasets.create(node, "ana", LUNG, "Lung CT")
+    assert (dataset.actions, dataset.longest_days) == (None, None)
+    assert datasets.terms(outside(node), dataset) == Terms(ACTIONS, 365, (), countersign=True)
+    strict = outside(node, countersign=False, actions=("retrieve",), longest_days=30)
+    assert datasets.terms(strict, dataset) == Terms(("retrieve",), 30, (), countersign=False)
+
+
+def test_a_dataset_narrows_what_the_node_allows(node: Node) -> None:
+    dataset = datasets.create(outside(node), "ana", LUNG, "Lung CT", actions=["analyse", "view"], longest_days=90)
+    assert (dataset.actions, dataset.longest_days) == (("view", "analyse"), 90)
+    assert datasets.terms(outside(node), dataset) == Terms(("view", "analyse"), 90)
+    stricter = outside(node, actions=("retrieve", "analyse"), longest_days=30)  # the settings changed since
+    assert datasets.terms(stricter, dataset) == Terms(("analyse",), 30)
+
+
+def test_a_dataset_cannot_allow_more_than_its_node(node: Node) -> None:
+    strict = outside(node, actions=("analyse",), longest_days=30)
+    for wrong in ({"actions": ["view"]}, {"longest_days": 31}, {"longest_days": 0}, {"longest_days": -1}):
+        with pytest.raises(BadInput):
+            datasets.create(strict, "ana", LUNG, "Lung CT", **wrong)  # type: ignore[arg-type]
+    for wrong in ({"actions": []}, {"actions": ["delete"]}):
+        with pytest.raises(BadInput):
+            datasets.create(node, "ana", LUNG, "Lung CT", **wrong)  # type: ignore[arg-type]
+
+
+def test_a_node_without_an_outside_address_offers_analysis_only(node: Node) -> None:
+    assert datasets.terms(node, datasets.create(node, "ana", LUNG, "Lung CT")).actions == ("analyse",)
+    pictures = datasets.create(node, "ana", LUNG, "Lung CT", actions=["view"])
+    assert datasets.terms(node, pictures).actions == ()
+    described = membership.description(datasets.describe(node, pictures))
+    assert described.terms.actions == ()
+
+
+def test_other_terms_change_the_digest(node: Node) -> None:
+    dataset = datasets.create(node, "ana", LUNG, "Lung CT")
+    nodes = [node, outside(node), outside(node, longest_days=30), outside(node, countersign=False)]
+    descriptions = [datasets.describe(item, dataset) for item in nodes]
+    assert len({description.digest for description in descriptions}) == 4
+    assert [description.terms for description in descriptions] == [datasets.terms(item, dataset) for item in nodes]

@@ -1,0 +1,181 @@
+"""Visits: a researcher whom a hub has handed over looks around, in a browser or by a program.
+
+A hub gives a one-time code, the node gives a secret for it. The secret only says who asks: every access is judged by
+`node.authorise` again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import cast
+from urllib.parse import urlsplit
+
+from sqlalchemy import delete, insert, select
+
+from carina.errors import InvalidMessage, NotFound, PermitDenied
+from carina.federation.papers import LEEWAY, Handover, claimed_hub, open_code
+from carina.model.clock import now as present
+from carina.model.clock import parse_stamp, stamp
+from carina.model.ids import DatasetIri, HubId
+from carina.model.permit import Denial
+from carina.model.principal import Principal
+from carina.node import membership, permits
+from carina.node.authorise import Grant, denied, judge
+from carina.node.membership import JoinedHub
+from carina.node.site import Node
+from carina.storage.schema import visits as table
+from carina.storage.seen import first_time
+
+BROWSER = timedelta(hours=8)
+PROGRAM = timedelta(hours=12)
+PREFIX = "carina_visit_"
+"""What every visit's secret begins with, so that scanners recognise one."""
+
+_PORTS = {"http": 80, "https": 443}
+_REASONS: dict[str, Denial] = {"misaddressed": "misaddressed", "expired": "expired"}
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One visit. `secret` is shown once and not kept; empty when a visit is read back. `csrf`: for its forms."""
+
+    secret: str = field(repr=False)
+    csrf: str = field(repr=False)
+    principal: Principal
+    hub: HubId
+    permit: str
+    dataset: DatasetIri
+    expires: datetime
+
+
+def enter(node: Node, code: str, *, lifetime: timedelta, now: datetime | None = None) -> Visit:
+    """Let the person in whom a hub's one-time code names; the code is used up, also when it is refused after all.
+
+    lifetime   `BROWSER` or `PROGRAM`; a visit never lasts longer than its permit
+
+    Raises `PermitDenied` with its reason; audited.
+    """
+    at, hub = now or present(), ""
+    try:
+        known = _hub_of(node, code)
+        hub = known.id
+        handover = _opened(node, known, code, at)
+        grant = _grant(node, known, handover, at)
+    except PermitDenied as refused:
+        node.audit.append("handover-refused", hub or "unknown", node.id, reason=refused.reason)
+        raise
+    return _begin(node, known, handover, began=at, expires=min(at + lifetime, grant.expires or at))
+
+
+def visit(node: Node, secret: str, now: datetime | None = None) -> Visit | None:
+    """Whose secret this is; None when it is unknown or over. What may be seen is for `authorise` to say."""
+    mine = (table.c.digest == _digest(secret)) & (table.c.expires_at > stamp(now))
+    with node.engine.connect() as connection:
+        row = connection.execute(select(table).where(mine)).one_or_none()
+    if row is None:
+        return None
+    who = _principal(row.subject, row.hub, row.name, row.permit)
+    return Visit("", row.csrf, who, HubId(row.hub), row.permit, DatasetIri(row.dataset), parse_stamp(row.expires_at))
+
+
+def leave(node: Node, secret: str) -> None:
+    """End the visit; nothing happens when there is none."""
+    gone = delete(table).where(table.c.digest == _digest(secret))
+    with node.engine.begin() as connection:
+        row = connection.execute(gone.returning(table.c.subject, table.c.permit, table.c.hub)).one_or_none()
+        if row is not None:
+            node.audit.append("visit-ended", row.subject, row.permit, connection, hub=row.hub)
+
+
+def hub_origins(node: Node) -> set[str]:
+    """Where a form with a code may come from: the origins of the joined hubs (RFC 6454)."""
+    return {_origin(hub.url) for hub in membership.list_hubs(node)}
+
+
+def _origin(url: str) -> str:
+    """As browsers write it: small letters, no port that is the scheme's own.
+
+    >>> _origin("HTTPS://Hub.Example.org:443/x")
+    'https://hub.example.org'
+    """
+    parts = urlsplit(url)
+    scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
+    host = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{host}" if parts.port in (None, _PORTS.get(scheme)) else f"{scheme}://{host}:{parts.port}"
+
+
+def _hub_of(node: Node, code: str) -> JoinedHub:
+    """The joined hub that a code says it is from."""
+    try:
+        hub = membership.get_hub(node, claimed_hub(code))
+    except InvalidMessage:
+        raise denied("forged") from None
+    except NotFound:
+        raise denied("wrong-issuer") from None
+    if hub.state != "joined" or hub.permit_key is None:
+        raise denied("wrong-issuer")
+    return hub
+
+
+def _opened(node: Node, hub: JoinedHub, code: str, now: datetime) -> Handover:
+    """The code's words, genuine, in time, and for the first time."""
+    try:
+        handover = open_code(code, hub.permit_key or {}, hub=hub.id, node=node.id, now=now)
+    except InvalidMessage as refused:
+        raise denied(_REASONS.get(refused.reason, "forged")) from refused
+    forgotten = datetime.fromtimestamp(handover.exp, UTC) + LEEWAY + timedelta(seconds=1)
+    if not first_time(node.engine, f"code-{hub.id}", handover.nonce, forgotten, now=now):
+        raise denied("used-code")
+    return handover
+
+
+def _grant(node: Node, hub: JoinedHub, handover: Handover, now: datetime) -> Grant:
+    """What the permit that the code names lets this person see now: pictures, or else objects."""
+    try:
+        held = permits.get(node, hub.id, handover.permit)
+    except NotFound:
+        raise denied("no-permit") from None
+    except PermitDenied as refused:
+        raise denied(cast(Denial, refused.reason)) from refused
+    if held.visa.subject != handover.subject:
+        raise denied("foreign-subject")
+    who = _principal(handover.subject, hub.id, handover.name, handover.permit)
+    try:
+        return judge(node, who, handover.dataset, "view", now=now)
+    except PermitDenied as refused:
+        if refused.reason not in ("action-not-granted", "action-not-allowed"):
+            raise
+        return judge(node, who, handover.dataset, "retrieve", now=now)
+
+
+def _begin(node: Node, hub: JoinedHub, handover: Handover, *, began: datetime, expires: datetime) -> Visit:
+    secret, csrf = PREFIX + secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+    row = {
+        "digest": _digest(secret),
+        "hub": hub.id,
+        "permit": handover.permit,
+        "dataset": handover.dataset,
+        "subject": handover.subject,
+        "name": handover.name,
+        "csrf": csrf,
+        "began_at": stamp(began),
+        "expires_at": stamp(expires),
+    }
+    with node.engine.begin() as connection:
+        connection.execute(delete(table).where(table.c.expires_at < stamp(began)))
+        connection.execute(insert(table), row)
+        said = {"hub": hub.id, "dataset": handover.dataset, "until": stamp(expires)}
+        node.audit.append("handover-accepted", handover.subject, handover.permit, connection, **said)
+    who = _principal(handover.subject, hub.id, handover.name, handover.permit)
+    return Visit(secret, csrf, who, hub.id, handover.permit, DatasetIri(handover.dataset), expires)
+
+
+def _principal(subject: str, hub: str, name: str, permit: str) -> Principal:
+    return Principal(subject, hub, frozenset({"researcher"}), name, permit)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()
