@@ -1,0 +1,388 @@
+"""The jobs that hubs ask of this node: taken once, judged by this node alone, run, answered with what may leave.
+
+A job is `taken`, then `running` in a process of its own (`compute_job`), then `done`, `refused`, `failed` or
+`cancelled`; its outcome rests here until the hub has taken it in. Each change is a comparison and a write in one, with
+its row of the audit trail, so a job gives one result at most, whatever is killed when.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal, get_args
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, insert, select, update
+
+from carina.errors import InvalidMessage, NotFound, PermitDenied
+from carina.federation import wire
+from carina.federation.disclosure import release_moments
+from carina.federation.papers import open_order
+from carina.model.clock import now as present
+from carina.model.clock import parse_stamp, stamp
+from carina.model.ids import HubId
+from carina.model.job import ENDED, SIGNAL_STATISTICS, Failure, JobOrder, JobState, Moments
+from carina.model.principal import Principal
+from carina.node import analyses, membership
+from carina.node.authorise import Grant, authorise, check, judge, members
+from carina.node.permits import STATES_GOOD_FOR
+from carina.node.results import read_result, sign_result, under_present_key
+from carina.node.site import Node
+from carina.storage.members import Members
+from carina.storage.schema import hubs, permit_states
+from carina.storage.schema import node_jobs as table
+
+End = Literal["done", "refused", "failed", "cancelled"]
+
+DOOR = "job"
+MOST_TOLD = 1_000
+"""Jobs in one message of progress."""
+MOST_DELIVERED = 50
+REPLAYED_AFTER = timedelta(seconds=60)
+"""For so long after its outcome was delivered, an order that comes again may have crossed it on the way."""
+PROGRESS_EVERY = 1.0  # s between writes of how far a job is
+
+_OPEN = ("taken", "running")
+_FAILURES = get_args(Failure)
+_COMPUTE: dict[str, Callable[[Node, Members, analyses.OnProgress], analyses.Computed]] = {
+    SIGNAL_STATISTICS.name: analyses.signal_statistics
+}
+
+
+@dataclass(frozen=True)
+class NodeJob:
+    """A job as this node keeps it. Instants are UTC; `subject` is the account at the hub.
+
+    reason     why it was refused or failed: a constant word
+    released   the groups that left the node; none unless it is done
+    threshold  below which groups were withheld; None unless it is done
+    """
+
+    hub: HubId
+    hub_title: str
+    id: str
+    run: str
+    permit: str
+    dataset: str
+    subject: str
+    analysis: str
+    state: JobState
+    reason: str
+    percent: int
+    received_at: str
+    started_at: str | None
+    finished_at: str | None
+    delivered_at: str | None
+    released: tuple[Moments, ...]
+    threshold: int | None
+
+
+# --- what hubs ask ------------------------------------------------------------------------------------------------
+
+
+def take(node: Node, hub: str, paper: str, *, now: datetime | None = None) -> None:
+    """Take an order in, once, and judge it. A known one that has not ended: nothing happens.
+
+    A refusal is an outcome too, which the hub is told. While the state of the permit is not known, the order stays at
+    the hub, which offers it again.
+
+    Raises `InvalidMessage`, which the caller audits: malformed, forged, misaddressed, expired, `replayed` when the job
+    was answered before, or is another than the one of this id.
+    """
+    known = membership.get_hub(node, hub)
+    if known.state != "joined" or known.permit_key is None:
+        raise InvalidMessage("This node does not know the key of the hub's orders.", "Join again.", reason="forged")
+    order = open_order(paper, known.permit_key, hub=known.id, node=node.id, now=now)
+    held = _find(node, hub, order.id)
+    if held is not None:
+        _require_same(node, held, order, now or present())
+        return
+    state, reason = _judged(node, order, now)
+    if state is not None:
+        _keep(node, order, paper, state, reason)
+
+
+def _judged(node: Node, order: JobOrder, now: datetime | None) -> tuple[JobState | None, str]:
+    """What becomes of a new order; None while nobody can say. A refusal is audited by `authorise`."""
+    try:
+        authorise(
+            node, _principal(order.subject, order.hub, order.permit), order.dataset, "analyse", door=DOOR, now=now
+        )
+    except PermitDenied as denied:
+        return (None if denied.reason == "status-unknown" else "refused"), denied.reason
+    return ("taken", "") if order.analysis in _COMPUTE else ("failed", "unknown-analysis")
+
+
+def _keep(node: Node, order: JobOrder, paper: str, state: JobState, reason: str) -> None:
+    row = {
+        **{name: getattr(order, name) for name in ("hub", "id", "run", "permit", "dataset", "subject", "analysis")},
+        "paper": paper,
+        "state": state,
+        "reason": reason,
+        "percent": 0,
+        "received_at": stamp(),
+        "finished_at": stamp() if state in ENDED else None,
+    }
+    details = {name: row[name] for name in ("dataset", "permit", "run", "analysis")}
+    with node.engine.begin() as connection:
+        if connection.execute(select(table.c.id).where(_this(order.hub, order.id))).first():
+            return
+        connection.execute(insert(table), row)
+        said = {**details, "reason": reason} if reason else details
+        node.audit.append(f"job-{state}", order.hub, order.id, connection, account=order.subject, **said)
+
+
+def _require_same(node: Node, row: RowMapping, order: JobOrder, now: datetime) -> None:
+    """Raise `InvalidMessage` unless a known order is asked again as a hub does that has no outcome yet.
+
+    One that asks long after it took the outcome in has lost it, or somebody plays an old order again: it is told the
+    same outcome once more, and nothing is computed.
+    """
+    if any(row[name] != getattr(order, name) for name in ("run", "permit", "dataset", "subject", "analysis")):
+        raise InvalidMessage("The order is another than the one of the same id.", reason="replayed")
+    delivered = row["delivered_at"]
+    if delivered is not None and now - parse_stamp(delivered) > REPLAYED_AFTER:
+        with node.engine.begin() as connection:
+            connection.execute(update(table).where(_this(order.hub, order.id)).values(delivered_at=None))
+        raise InvalidMessage("The job of this order was answered before.", reason="replayed")
+
+
+def progress(node: Node, hub: str) -> dict[str, wire.Progress]:
+    """How far the hub's jobs are that have not ended, the oldest first."""
+    mine = (table.c.hub == hub) & table.c.state.in_(_OPEN)
+    oldest = select(table.c.id, table.c.state, table.c.percent).where(mine).order_by(table.c.id).limit(MOST_TOLD)
+    with node.engine.connect() as connection:
+        rows = connection.execute(oldest).all()
+    return {row.id: wire.Progress(state=row.state, percent=row.percent) for row in rows}
+
+
+def stop(node: Node, hub: str, ids: Iterable[str]) -> None:
+    """The hub no longer wants these jobs. One that runs is killed by the runner, which asks `still_allowed`."""
+    for job in ids:
+        finish(node, hub, job, "cancelled")
+
+
+def undelivered(node: Node, hub: str) -> list[wire.Outcome]:
+    """Outcomes that the hub has not taken in, the oldest first; results under the node's present key."""
+    waits = (table.c.hub == hub) & table.c.state.in_(ENDED) & table.c.delivered_at.is_(None)
+    oldest = select(table).where(waits).order_by(table.c.finished_at, table.c.id).limit(MOST_DELIVERED)
+    with node.engine.connect() as connection:
+        rows = connection.execute(oldest).mappings().all()
+    return [_outcome(node, row) for row in rows]
+
+
+def _outcome(node: Node, row: RowMapping) -> wire.Outcome:
+    result = under_present_key(node, row["result"]) if row["result"] is not None else None
+    reason = "" if row["state"] == "done" else row["reason"] or row["state"]
+    return wire.Outcome(job=row["id"], state=row["state"], reason=reason, result=result)
+
+
+def delivered(node: Node, hub: str, job: str) -> None:
+    """The hub has taken the outcome in, or refused it for good."""
+    with node.engine.begin() as connection:
+        ended = _this(hub, job) & table.c.state.in_(ENDED)
+        connection.execute(update(table).where(ended).values(delivered_at=stamp()))
+
+
+# --- running ------------------------------------------------------------------------------------------------------
+
+
+def next_job(node: Node) -> tuple[str, str] | None:
+    """The hub and id of the job that has waited longest, of hubs whose states of permits are known now."""
+    limit = stamp(present() - STATES_GOOD_FOR)
+    known = (permit_states.c.issued_at > limit) & (permit_states.c.received_at > limit) & (hubs.c.state == "joined")
+    oldest = (
+        select(table.c.hub, table.c.id)
+        .join(hubs, hubs.c.id == table.c.hub)
+        .join(permit_states, permit_states.c.hub == table.c.hub)
+        .where(table.c.state == "taken", known)
+        .order_by(table.c.received_at, table.c.id)
+        .limit(1)
+    )
+    with node.engine.connect() as connection:
+        row = connection.execute(oldest).one_or_none()
+    return None if row is None else (row.hub, row.id)
+
+
+def begin(node: Node, hub: str, job: str) -> bool:
+    """The job runs from now on; False when it no longer waits, as when it was cancelled."""
+    waits = _this(hub, job) & (table.c.state == "taken")
+    with node.engine.begin() as connection:
+        began = connection.execute(
+            update(table).where(waits).values(state="running", percent=0, started_at=stamp())
+        ).rowcount
+    return began == 1
+
+
+def reset(node: Node) -> None:
+    """At the start of a node: what ran when it ended gave no result, and is done again."""
+    with node.engine.begin() as connection:
+        connection.execute(update(table).where(table.c.state == "running").values(state="taken", percent=0))
+
+
+def still_allowed(node: Node, hub: str, job: str) -> str | None:
+    """Why a running job must end now: `cancelled`, or a word of `model.permit.Denial`; None while it may go on."""
+    row = _find(node, hub, job)
+    if row is None or row["state"] == "cancelled":
+        return "cancelled"
+    if row["state"] != "running":
+        return None  # it has just ended by itself
+    try:
+        judge(node, _principal(row["subject"], hub, row["permit"]), row["dataset"], "analyse")
+    except PermitDenied as denied:
+        return denied.reason
+    return None
+
+
+def is_ended(node: Node, hub: str, job: str) -> bool:
+    """Whether the job has an outcome."""
+    row = _find(node, hub, job)
+    return row is not None and row["state"] in ENDED
+
+
+def end(node: Node, hub: str, job: str, word: str) -> None:
+    """A running job was ended for this word: a `Failure`, `cancelled`, or a `Denial`, which refuses it.
+
+    For `status-unknown` it waits again, to be done anew once the hub is heard.
+    """
+    if word == "status-unknown":
+        runs = _this(hub, job) & (table.c.state == "running")
+        with node.engine.begin() as connection:
+            if connection.execute(update(table).where(runs).values(state="taken", percent=0)).rowcount:
+                node.audit.append("job-stopped", node.id, job, connection, reason=word, hub=hub)
+    elif word == "cancelled":
+        finish(node, hub, job, "cancelled", running=True)
+    else:
+        finish(node, hub, job, "failed" if word in _FAILURES else "refused", word, running=True)
+
+
+def finish(
+    node: Node,
+    hub: str,
+    job: str,
+    state: End,
+    reason: str = "",
+    *,
+    result: str | None = None,
+    running: bool = False,
+    details: Mapping[str, Any] | None = None,
+) -> bool:
+    """End a job that is taken or running; audited. False when it is not, as when it ended before.
+
+    result   JWS of a `wire.Result`, of a job that is done
+    running  only one that is running
+    details  for the audit trail: constant words, ids and numbers
+    """
+    values: dict[str, Any] = {"state": state, "reason": reason, "result": result, "finished_at": stamp()}
+    values |= {"percent": 100} if state == "done" else {}
+    still = table.c.state.in_(("running",) if running else _OPEN)
+    with node.engine.begin() as connection:
+        row = _row(connection, hub, job)
+        ended = connection.execute(update(table).where(_this(hub, job), still).values(**values)).rowcount
+        if row is None or ended == 0:
+            return False
+        said = {"hub": hub, "dataset": row["dataset"], "permit": row["permit"], **(details or {})}
+        said |= {"reason": reason} if reason else {}
+        node.audit.append(f"job-{state}", hub if state == "cancelled" else node.id, job, connection, **said)
+    return True
+
+
+def compute_job(node: Node, hub: str, job: str) -> None:
+    """Do a running job, in the process that is bounded for it, and keep what may leave the node, signed.
+
+    The permit is judged before and after; a refusal is the outcome then.
+    """
+    row = _find(node, hub, job)
+    if row is None or row["state"] != "running":
+        return
+    who = _principal(row["subject"], hub, row["permit"])
+    try:
+        grant = check(node, who, row["dataset"], "analyse", door=DOOR)
+        computed = _COMPUTE[row["analysis"]](node, _within(grant), _Percent(node, hub, job))
+        check(node, who, row["dataset"], "analyse", door=DOOR)
+    except PermitDenied as denied:
+        end(node, hub, job, denied.reason)
+        return
+    released = release_moments(computed.groups, node.threshold)
+    result = sign_result(node, row, grant.version, released)
+    details = {
+        "groups": {group.group: group.n for group in released},
+        "withheld": len(computed.groups) - len(released),
+        "series": computed.series,
+        "empty": computed.empty,
+        "left_out": computed.left_out,
+    }
+    finish(node, hub, job, "done", result=result, running=True, details=details)
+
+
+def _within(grant: Grant) -> Members:
+    within = members(grant)
+    if within is None:  # of staff only, who have no jobs
+        raise PermitDenied("A job is never for the whole archive.")
+    return within
+
+
+class _Percent:
+    """Writes down how far a job is, at most once a second."""
+
+    def __init__(self, node: Node, hub: str, job: str) -> None:
+        self._node = node
+        self._runs = _this(hub, job) & (table.c.state == "running")
+        self._written = time.monotonic()
+
+    def __call__(self, percent: int) -> None:
+        if time.monotonic() - self._written < PROGRESS_EVERY:
+            return
+        with self._node.engine.begin() as connection:
+            connection.execute(update(table).where(self._runs).values(percent=percent))
+        self._written = time.monotonic()
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+
+
+def list_jobs(node: Node, limit: int = 100) -> list[NodeJob]:
+    """What was asked of this node and what it answered, the newest first."""
+    newest = (
+        select(table, hubs.c.title.label("hub_title"))
+        .join(hubs, hubs.c.id == table.c.hub)
+        .order_by(table.c.received_at.desc(), table.c.id.desc())
+        .limit(limit)
+    )
+    with node.engine.connect() as connection:
+        return [_job(row) for row in connection.execute(newest).mappings()]
+
+
+def get_job(node: Node, hub: str, job: str) -> NodeJob:
+    """One job, or `NotFound`."""
+    wanted = select(table, hubs.c.title.label("hub_title")).join(hubs, hubs.c.id == table.c.hub)
+    with node.engine.connect() as connection:
+        row = connection.execute(wanted.where(_this(hub, job))).mappings().one_or_none()
+    if row is None:
+        raise NotFound("This node was not asked for such a job.")
+    return _job(row)
+
+
+def _job(row: RowMapping) -> NodeJob:
+    plain = {name: row[name] for name in NodeJob.__dataclass_fields__ if name not in ("released", "threshold")}
+    released, threshold = read_result(row["result"]) if row["result"] is not None else ((), None)
+    return NodeJob(**plain, released=released, threshold=threshold)
+
+
+def _this(hub: str, job: str) -> ColumnElement[bool]:
+    return (table.c.hub == hub) & (table.c.id == job)
+
+
+def _row(connection: Connection, hub: str, job: str) -> RowMapping | None:
+    return connection.execute(select(table).where(_this(hub, job))).mappings().one_or_none()
+
+
+def _find(node: Node, hub: str, job: str) -> RowMapping | None:
+    with node.engine.connect() as connection:
+        return _row(connection, hub, job)
+
+
+def _principal(subject: str, hub: str, permit: str) -> Principal:
+    """Whose job it is: the researcher of the order, under the order's permit and no other."""
+    return Principal(subject, hub, frozenset({"researcher"}), permit=permit)
