@@ -12,6 +12,7 @@ from typing import Any
 from tests.support import open_test_node, ring
 
 from carina.federation.brokerkeys import broker_name, broker_seed
+from carina.federation.permitkeys import PermitKey
 from carina.federation.signing import SigningKey, party_id
 from carina.federation.transport import MemoryExchange
 from carina.hub import nodes
@@ -45,6 +46,7 @@ def open_test_hub(folder: Path, *, seed: int = 99, **changes: Any) -> Iterator[H
         answer_within=2.0,
         folder=folder,
         signing=signing,
+        permit_key=PermitKey.from_master(ring(seed).permits),
         engine=engine,
         audit=AuditTrail(engine),
         transport=MemoryExchange(me).transport(me),

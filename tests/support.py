@@ -17,6 +17,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from carina.deid.profile import load_profile
+from carina.federation.permitkeys import PermitKey
 from carina.federation.signing import SigningKey, party_id
 from carina.model.ids import NodeId, ProjectId
 from carina.model.instance import Source
@@ -61,6 +62,7 @@ def make_node(folder: Path, *, keys: KeyRing | None = None, threshold: int = 10,
         folder=folder,
         keys=keys,
         signing=signing,
+        permit_key=PermitKey.from_master(keys.permits),
         projects={
             LUNG: Project(LUNG, "Lung", profile, "HOSPITAL"),
             BREAST: Project(BREAST, "Breast", profile, "HOSPITAL"),

@@ -12,6 +12,7 @@ from carina.app.found import NewHub, found_hub
 from carina.app.hub import open_hub, serve
 from carina.app.rekey import replace_hub_signing_key
 from carina.cli.backup import HELP, PROMPT, backup_place, save_backup
+from carina.cli.hub_committee import committee
 from carina.hub import nodes
 from carina.storage import accounts
 
@@ -144,6 +145,28 @@ def set_password(folder: Path, name: str, password: str) -> None:
     click.echo(f"{name} has a new password.")
 
 
+@account.command()
+@_folder
+@click.argument("name")
+def disable(folder: Path, name: str) -> None:
+    """Shut the account NAME out: its sessions and tokens end at once, its permits with the next list of states."""
+    with open_hub(folder) as opened:
+        accounts.set_disabled(opened.engine, name, True)
+        opened.audit.append("account-disabled", "operator", name)
+    click.echo(f"{name} is shut out.")
+
+
+@account.command()
+@_folder
+@click.argument("name")
+def enable(folder: Path, name: str) -> None:
+    """Let the account NAME in again; permits that have not expired hold again."""
+    with open_hub(folder) as opened:
+        accounts.set_disabled(opened.engine, name, False)
+        opened.audit.append("account-enabled", "operator", name)
+    click.echo(f"{name} can sign in.")
+
+
 @hub.group()
 def key() -> None:
     """The key that signs messages."""
@@ -163,3 +186,6 @@ def audit(folder: Path) -> None:
     """Check the audit trail of the hub in FOLDER from its first row."""
     with open_hub(folder) as opened:
         click.echo(f"The audit trail is whole: {opened.audit.verify()} rows.")
+
+
+hub.add_command(committee)

@@ -15,6 +15,7 @@ from carina.hub.centre import Hub
 from carina.model.clock import stamp
 from carina.model.dataset import DatasetDescription, Group
 from carina.model.ids import DatasetIri, NodeId, ProjectId
+from carina.model.permit import Terms
 from carina.storage.schema import catalogue, nodes
 
 MOST_OF_A_NODE = 1_000
@@ -108,7 +109,7 @@ def _dataset(value: dict[str, Any], threshold: int) -> DatasetDescription:
     threshold = max(threshold, body.threshold)
     patients = body.patients if body.patients is not None and body.patients >= threshold else None
     hidden = () if patients is not None else ("studies", "series", "instances")
-    shown = body.model_dump(exclude={"iri", "node", "project", "threshold", "patients", "groups"})
+    shown = body.model_dump(exclude={"iri", "node", "project", "threshold", "patients", "groups", "terms"})
     return DatasetDescription(
         iri=DatasetIri(body.iri),
         node=NodeId(body.node),
@@ -116,6 +117,7 @@ def _dataset(value: dict[str, Any], threshold: int) -> DatasetDescription:
         threshold=threshold,
         patients=patients,
         groups={name: _released(groups, patients or 0, threshold) for name, groups in body.groups.items()},
+        terms=Terms(**body.terms.model_dump()),
         **{**shown, **dict.fromkeys(hidden)},
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from carina.federation.permitkeys import PermitKey
 from carina.federation.signing import SigningKey
 from carina.federation.transport import Transport
 from carina.model.ids import HubId
@@ -17,7 +18,8 @@ from carina.storage.audit import AuditTrail
 class Hub:
     """One centre. `broker` is the address nodes connect to, `broker_ca` its CA's certificate (PEM).
 
-    `nkey` is the public name by which the hub itself is known to its broker.
+    `nkey` is the public name by which the hub itself is known to its broker. `signing` signs messages, `permit_key`
+    permits and what hangs on them.
     """
 
     id: HubId
@@ -27,6 +29,7 @@ class Hub:
     answer_within: float
     folder: Path
     signing: SigningKey
+    permit_key: PermitKey
     engine: Engine
     audit: AuditTrail
     transport: Transport

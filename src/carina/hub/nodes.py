@@ -135,6 +135,7 @@ def accept_join(hub: Hub, request: object) -> dict[str, Any]:
         title=hub.title,
         broker=hub.broker,
         broker_ca=hub.broker_ca,
+        permit_key=wire.read(wire.PermitJwk, hub.permit_key.public_jwk),
     )
     signed = hub.signing.sign(wire.write(reply)).decode()
     return wire.write(wire.Proven(invitation=proven.invitation, signed=signed, proof=prove(proof_key, "hub", signed)))

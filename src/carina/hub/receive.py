@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 
-from carina.errors import Conflict, InvalidMessage, TooMany
+from carina.errors import Conflict, InvalidMessage, NotFound, TooMany
 from carina.federation import wire
 from carina.federation.messages import Message, open_message, seal_message
-from carina.hub import catalogue, nodes
+from carina.hub import catalogue, nodes, permits, runs
 from carina.hub.centre import Hub
 from carina.storage.seen import first_time
 
@@ -48,10 +48,21 @@ def refuse(hub: Hub, sender: str, refused: InvalidMessage) -> None:
 
 
 def _answer(hub: Hub, message: Message) -> wire.Body:
+    match message.body:
+        case wire.Hello() as hello:
+            return _welcome(hub, message.sender, hello)
+        case wire.Permits() as held:
+            return permits.report(hub, message.sender, held)
+        case wire.Jobs() as jobs:
+            return runs.open_jobs(hub, message.sender, jobs)
+        case wire.Outcome() as outcome:
+            return _take_outcome(hub, message.sender, outcome)
+    return _take_in(hub, message)
+
+
+def _take_in(hub: Hub, message: Message) -> wire.Body:
     try:
         match message.body:
-            case wire.Hello() as hello:
-                return _welcome(hub, message.sender, hello)
             case wire.Description() as description:
                 catalogue.accept(hub, message.sender, description)
             case wire.Withdraw(iri=iri):
@@ -69,6 +80,19 @@ def _answer(hub: Hub, message: Message) -> wire.Body:
     return wire.Done()
 
 
+def _take_outcome(hub: Hub, node: str, outcome: wire.Outcome) -> wire.Body:
+    """A refused outcome is answered all the same, because a node sends it again until it has an answer."""
+    try:
+        runs.outcome(hub, node, outcome)
+    except InvalidMessage as refused:
+        return _refusal(hub, node, refused.reason)
+    except NotFound:
+        return _refusal(hub, node, "no-such-job")
+    except Conflict:
+        return _refusal(hub, node, "not-yours")
+    return wire.Done()
+
+
 def _refusal(hub: Hub, sender: str, reason: str) -> wire.Refusal:
     hub.audit.append("message-refused", sender, hub.id, reason=reason)
     return wire.Refusal(reason=reason)
@@ -77,4 +101,5 @@ def _refusal(hub: Hub, sender: str, reason: str) -> wire.Refusal:
 def _welcome(hub: Hub, node: str, hello: wire.Hello) -> wire.Welcome:
     nodes.seen(hub, node, hello)
     chain = () if hello.knows == hub.signing.thumbprint else nodes.key_chain(hub)
-    return wire.Welcome(title=hub.title, chain=chain, wanted=catalogue.reconcile(hub, node, hello.datasets))
+    wanted = catalogue.reconcile(hub, node, hello.datasets)
+    return wire.Welcome(title=hub.title, url=hub.url, chain=chain, wanted=wanted)

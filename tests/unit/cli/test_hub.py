@@ -48,6 +48,9 @@ def test_accounts_have_roles(run: Run, hub: Path) -> None:
     assert run(*add, "rosa", "--role", "king", "--password", PASSWORD).code == 2
     assert run("hub", "account", "password", hub, "olaf", "--password", "another password").code == 0
     run("hub", "account", "password", hub, "rosa", "--password", PASSWORD).complaint(66, "no account")
+    assert run("hub", "account", "disable", hub, "olaf").output == "olaf is shut out.\n"
+    assert run("hub", "account", "enable", hub, "olaf").output == "olaf can sign in.\n"
+    run("hub", "account", "disable", hub, "rosa").complaint(66, "no account")
     assert "whole: 2 rows" in run("hub", "audit", hub).output
 
 

@@ -17,11 +17,12 @@ from carina.errors import BadInput, InvalidMessage, InvalidQuery, NotFound, Wron
 from carina.federation import wire
 from carina.federation.keychange import next_node_key
 from carina.federation.messages import Sealed, seal_message
+from carina.federation.papers import StatusList, make_status
 from carina.federation.signing import SigningKey, party_id, peek
 from carina.hub import catalogue, nodes
 from carina.hub.centre import Hub
 from carina.hub.figures import Figures, figures
-from carina.hub.receive import receive
+from carina.hub.receive import open_from, receive
 from carina.hub.search import Ask, ask, read_answer
 from carina.model.clock import now
 from carina.model.cohort import All, OneOf
@@ -72,7 +73,7 @@ def test_a_hello_is_welcomed_and_marks_the_node_as_seen(hub: Hub, site: tuple[No
     node, _ = site
     assert nodes.get_node(hub, node.id).last_seen is None
     welcome = greeted(hub, replace(node, title="Renamed"))
-    assert welcome == wire.Welcome(title="Test hub")
+    assert welcome == wire.Welcome(title="Test hub", url=hub.url)
     known = nodes.get_node(hub, node.id)
     assert known.online() and known.title == "Renamed"
     [renamed] = hub.audit.entries(9, action="node-renamed")
@@ -161,6 +162,11 @@ def test_no_kind_of_message_has_an_effect_when_it_is_forged(hub: Hub, site: tupl
             key=wire.read(wire.Jwk, NEXT.public_jwk), nkey=before[0].nkey, proof=NEXT.sign(wire.write(held)).decode()
         ),
         wire.Search(query={"all": []}),
+        wire.Status(paper="a.b.c"),
+        wire.Ring(),
+        wire.Permits(held={}, wanted=()),
+        wire.Jobs(progress={}),
+        wire.Outcome(job="0" * 26, state="failed", reason="crashed", result=None),
         wire.Done(),
         wire.Refusal(reason="not-yours"),
     ]
@@ -210,11 +216,64 @@ def test_a_node_that_says_good_bye_has_left(hub: Hub, site: tuple[Node, JoinedHu
     assert nodes.get_node(hub, node.id).state == "left"
 
 
-def test_a_search_sent_to_a_hub_is_not_understood(hub: Hub, site: tuple[Node, JoinedHub]) -> None:
+@pytest.mark.parametrize("body", [wire.Search(query={"all": []}), wire.Status(paper="a.b.c"), wire.Ring()])
+def test_what_is_for_nodes_is_not_understood_by_a_hub(hub: Hub, site: tuple[Node, JoinedHub], body: wire.Body) -> None:
     node, joined = site
-    sealed, reply = told(hub, node, wire.Search(query={"all": []}))
+    sealed, reply = told(hub, node, body)
     with pytest.raises(BadInput, match="not-understood"):
         membership.read_done(node, joined, sealed, reply)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [wire.Permits(held={}, wanted=()), wire.Jobs(progress={}), wire.Withdraw(iri=IRI)],
+    ids=lambda body: body.kind,
+)
+def test_what_is_for_hubs_is_not_understood_by_a_node(hub: Hub, site: tuple[Node, JoinedHub], body: wire.Body) -> None:
+    node, _ = site
+    sealed = seal_message(hub.signing, body, hub=hub.id, sender=hub.id, to=node.id)
+    reply = answer(node, hub.id, sealed.data)
+    assert reply is not None
+    assert open_from(hub, node.id, reply, answers=sealed.nonce).body == wire.Refusal(reason="not-understood")
+
+
+def test_a_node_that_holds_and_wants_nothing_gets_nothing(hub: Hub, site: tuple[Node, JoinedHub]) -> None:
+    node, joined = site
+    unknown = {"0" * 26: wire.Held(state="in-force", reason="", use=wire.Use())}
+    for body, expected in (
+        (wire.Permits(held=unknown, wanted=("1" * 26,)), wire.Visas(visas=())),
+        (wire.Jobs(progress={}), wire.Open(orders=(), stop=())),
+        (
+            wire.Jobs(progress={"0" * 26: wire.Progress(state="running", percent=7)}),
+            wire.Open(orders=(), stop=("0" * 26,)),
+        ),
+    ):
+        sealed, reply = told(hub, node, body)
+        assert membership.open_from(node, joined, reply, answers=sealed.nonce).body == expected
+
+
+def test_a_ring_rouses_the_node_and_a_list_of_states_only_if_it_names_an_unknown_permit(
+    hub: Hub, site: tuple[Node, JoinedHub]
+) -> None:
+    node, _ = site
+    heard: list[str] = []
+
+    def tell(body: wire.Body) -> None:
+        sealed = seal_message(hub.signing, body, hub=hub.id, sender=hub.id, to=node.id)
+        reply = answer(node, hub.id, sealed.data, lambda: heard.append(body.kind))
+        assert reply is not None
+        assert open_from(hub, node.id, reply, answers=sealed.nonce).body == wire.Done()
+
+    def states(number: int, **permits: str) -> wire.Status:
+        said = {"hub": hub.id, "node": node.id, "number": number, "issued": int(now().timestamp()), "permits": permits}
+        return wire.Status(paper=make_status(hub.permit_key, wire.read(StatusList, said)))
+
+    tell(wire.Ring())
+    tell(states(1))
+    tell(states(2, **{"0" * 26: "ended"}))
+    assert heard == ["ring"]
+    tell(states(3, **{"0" * 26: "valid"}))
+    assert heard == ["ring", "status"]
 
 
 def test_a_nodes_next_key_is_taken_under_its_present_one(hub: Hub, site: tuple[Node, JoinedHub]) -> None:
