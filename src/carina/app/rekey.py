@@ -17,7 +17,7 @@ from carina.app.site import open_node
 from carina.errors import BadSettings, Unreachable, WrongKey
 from carina.federation.signing import SigningKey
 from carina.hub.nodes import replace_hub_key
-from carina.interfaces.nats.federation import change_key, greet
+from carina.interfaces.nats.node_exchange import change_key, greet
 from carina.interfaces.nats.transport import NatsTransport
 from carina.model.keys import KEY_BYTES, KeyRing
 from carina.node import membership

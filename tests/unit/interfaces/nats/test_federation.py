@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 from tests.federating import described, open_joined_node, open_test_hub, post_to, refusals
 from tests.stored import LUNG, clean, index
 from tests.support import open_test_node, ring
@@ -21,15 +21,8 @@ from carina.hub import catalogue, nodes
 from carina.hub.centre import Hub
 from carina.hub.receive import receive
 from carina.interfaces.nats.broker import Broker, prepare
-from carina.interfaces.nats.federation import (
-    change_key,
-    greet,
-    run_exchange,
-    run_membership,
-    run_memberships,
-    search,
-    send_description,
-)
+from carina.interfaces.nats.hub_exchange import run_exchange, search
+from carina.interfaces.nats.node_exchange import change_key, greet, run_membership, run_memberships, send_description
 from carina.interfaces.nats.transport import NatsTransport
 from carina.model.clock import now
 from carina.model.cohort import All, OneOf
@@ -37,6 +30,7 @@ from carina.model.search import NodeAnswer
 from carina.node import datasets, membership
 from carina.node.site import Node
 from carina.storage.schema import nodes as table
+from carina.storage.schema import permit_states
 
 CT = OneOf("modality", ("CT",))
 
@@ -69,6 +63,12 @@ async def running(*tasks: Awaitable[None]) -> AsyncIterator[None]:
             task.cancel()
         for outcome in await asyncio.gather(*started, return_exceptions=True):
             assert outcome is None or isinstance(outcome, asyncio.CancelledError), outcome
+
+
+def states_of(node: Node) -> int:
+    """The number of the newest list of permit states that the node has."""
+    with node.engine.connect() as connection:
+        return connection.execute(select(permit_states.c.number)).scalar() or 0
 
 
 async def asked(hub: Hub, within: float = 5.0) -> dict[str, NodeAnswer]:
@@ -203,6 +203,7 @@ def test_a_federation_over_a_real_broker(tmp_path: Path) -> None:
             await until(lambda: len(catalogue.list_datasets(hub)) == 1)
             answers = await asked(hub)
             assert (answers[first.id].state, answers[second.id].state) == ("counted", "below-threshold")
+            await until(lambda: all(states_of(node) for node in (first, second)))
 
             child = broker._child
             assert child is not None
