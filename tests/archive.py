@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -16,7 +17,10 @@ from carina.interfaces import listener
 from carina.interfaces.api.identity import Identity, MemoryAccounts
 from carina.interfaces.api.problems import exception_handlers
 from carina.interfaces.api.security import Rules, middleware
-from carina.interfaces.dicomweb.routes import dicomweb_routes
+from carina.interfaces.api.visitors import visitors
+from carina.interfaces.dicomweb.opening import by_staff
+from carina.interfaces.dicomweb.outside import dataset_dicomweb_routes
+from carina.interfaces.dicomweb.routes import dicomweb_routes, store_routes
 from carina.model.instance import Source
 from carina.model.principal import Principal
 from carina.node import worker
@@ -26,10 +30,11 @@ from carina.node.site import Node
 PACS = Source("token", "pacs")
 SENDER, READER, STRANGER = "sender-secret", "reader-secret", "stranger-secret"
 TOKENS = {
-    SENDER: Principal("token:pacs", "n-test", frozenset({"sender"})),
-    READER: Principal("dora", "n-test", frozenset({"data-manager"})),
-    STRANGER: Principal("rosa", "n-test", frozenset({"researcher"})),
+    SENDER: Principal("token:pacs", "", frozenset({"sender"})),
+    READER: Principal("dora", "", frozenset({"data-manager"})),
+    STRANGER: Principal("rosa", "", frozenset({"researcher"})),
 }
+"""Whom each secret stands for, at whichever node is asked."""
 
 
 @contextmanager
@@ -55,21 +60,33 @@ def take_in(node: Node, files: Iterable[bytes] = ()) -> list[str]:
 
 def application(node: Node, url: str = "http://127.0.0.1") -> Starlette:
     """The node's DICOMweb service at `/dicom-web`, behind what every request passes."""
-    identity = Identity(MemoryAccounts({}, tokens=dict(TOKENS)), node.id, secure=False)
+    tokens = {secret: replace(holder, issuer=node.id) for secret, holder in TOKENS.items()}
+    identity = Identity(MemoryAccounts({}, tokens=tokens), node.id, secure=False)
+    reading = dicomweb_routes(node, by_staff(node, identity.identify), url)
     rules = Rules(url, body_limits=(("/dicom-web", None),))
     return Starlette(
-        routes=[Mount("/dicom-web", routes=dicomweb_routes(node, identity.identify, url))],
+        routes=[Mount("/dicom-web", routes=[*store_routes(node, identity.identify), *reading])],
         middleware=middleware(rules, identity),
         exception_handlers=exception_handlers(),  # type: ignore[arg-type]
     )
 
 
+def outside_application(node: Node, url: str = "http://127.0.0.1") -> Starlette:
+    """The node's DICOMweb services of its datasets, for visits, behind what every request passes."""
+    identity = visitors(node, secure=False)
+    return Starlette(
+        routes=dataset_dicomweb_routes(node, identity.cookie, url),
+        middleware=middleware(Rules(url), identity),
+        exception_handlers=exception_handlers(),  # type: ignore[arg-type]
+    )
+
+
 @contextmanager
-def served(node: Node) -> Iterator[str]:
+def served(node: Node, made: Callable[[Node, str], Starlette] = application) -> Iterator[str]:
     """The service on a port of this machine, by the server that nodes use; its address."""
     bound = listener.bind("127.0.0.1", 0, "test")
     url = f"http://127.0.0.1:{bound.getsockname()[1]}"
-    server = listener.server(application(node, url))
+    server = listener.server(made(node, url))
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([bound])), daemon=True)
     thread.start()
     try:

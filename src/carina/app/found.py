@@ -33,6 +33,7 @@ class NewNode:
     ae_title: str = "CARINA"
     console_url: str | None = None
     public_url: str | None = None
+    permits: str = "countersign"
     sources: tuple[tuple[str, str], ...] = field(default=())  # (kind, name), all of `project`
 
 
@@ -163,10 +164,23 @@ smallest_count = 10
 host = "127.0.0.1"
 port = {new.inside_port}
 
-# Outside: what others may reach. Its address for them is public_url.
+# Outside: where researchers with a permit look at images and fetch them. Its address for them is public_url; without
+# one the node takes part in search and analysis only.
 [outside]
 host = "127.0.0.1"
 port = {new.outside_port}
+
+# What a permit of a hub's committee may be for here. "countersign": this node's data manager signs each one too;
+# "trust-hub": the hub's word is enough.
+[access]
+permits = {_text(new.permits)}
+actions = ["view", "retrieve", "analyse"]
+longest_days = 365
+
+# The bounds of an analysis that a researcher runs: bytes of memory, seconds.
+[jobs]
+memory = 2147483648
+seconds = 3600
 {dimse}
 # A project: a de-identification profile and keys of its own. The same image in two projects cannot be linked.
 [[projects]]

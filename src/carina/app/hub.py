@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from carina.app.node import end, wait_for_end
 from carina.app.processes import only_one, start_logs, stop_event
 from carina.federation.brokerkeys import broker_name, broker_seed
+from carina.federation.permitkeys import PermitKey
 from carina.federation.signing import SigningKey
 from carina.hub.centre import Hub
 from carina.hub.nodes import require_reachable
@@ -24,7 +25,7 @@ from carina.interfaces.api.problems import exception_handlers
 from carina.interfaces.api.rate import RateLimit
 from carina.interfaces.api.security import Rules, middleware, networks
 from carina.interfaces.nats.broker import Broker, prepare
-from carina.interfaces.nats.federation import run_exchange, search
+from carina.interfaces.nats.hub_exchange import run_exchange, search
 from carina.interfaces.nats.transport import NatsTransport
 from carina.interfaces.web.hub import hub_frame, hub_pages
 from carina.model.cohort import Query
@@ -57,6 +58,7 @@ def open_hub(folder: Path, settings: HubSettings | None = None) -> Iterator[Hub]
             answer_within=settings.answer_within,
             folder=folder,
             signing=SigningKey.from_seed(ring.signing),
+            permit_key=PermitKey.from_master(ring.permits),
             engine=engine,
             audit=AuditTrail(engine),
             transport=NatsTransport(address=site.local, ca=site.ca, seed=seed, hub=settings.id, me=settings.id),

@@ -11,21 +11,27 @@ from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.routing import BaseRoute, Mount
 
 from carina.app.http import post_json
 from carina.app.processes import only_one, start_logs, stop_event
+from carina.app.running import Jobs
 from carina.app.site import open_node
 from carina.app.working import work
 from carina.interfaces import listener
+from carina.interfaces.api.health import health_routes
 from carina.interfaces.api.identity import Identity, LocalAccounts
 from carina.interfaces.api.node import inside_routes, outside_routes
 from carina.interfaces.api.problems import exception_handlers
 from carina.interfaces.api.security import Rules, middleware, networks
-from carina.interfaces.dicomweb.routes import dicomweb_routes
+from carina.interfaces.api.visitors import visitors
+from carina.interfaces.dicomweb.opening import by_staff
+from carina.interfaces.dicomweb.outside import dataset_dicomweb_routes
+from carina.interfaces.dicomweb.routes import dicomweb_routes, store_routes
 from carina.interfaces.dimse.server import start_dimse
-from carina.interfaces.nats.federation import run_memberships
+from carina.interfaces.nats.node_exchange import run_memberships
 from carina.interfaces.web.node import node_frame, node_pages
+from carina.interfaces.web.outside import outside_frame, outside_pages
 from carina.node import membership
 from carina.node.membership import JoinedHub
 from carina.node.recovery import recover
@@ -49,26 +55,29 @@ def serve(folder: Path) -> None:
         inside = listener.bind(settings.inside.host, settings.inside.port, "inside listener")
         outside = listener.bind(settings.outside.host, settings.outside.port, "outside listener")
         recover(node)
-        workers = Workers(folder, settings.workers)
-        asyncio.run(_serve(node, settings, workers, inside, outside))
+        asyncio.run(_serve(node, settings, folder, inside, outside))
 
 
-async def _serve(node: Node, settings: NodeSettings, workers: Workers, *sockets: socket.socket) -> None:
+async def _serve(node: Node, settings: NodeSettings, folder: Path, *sockets: socket.socket) -> None:
     stop = stop_event()
     applications = (inside_application(node, settings), outside_application(node, settings))
     servers = [listener.server(application) for application in applications]
     dimse = None
     if settings.dimse is not None:
         dimse = start_dimse(node, settings.dimse.host, settings.dimse.port, settings.dimse.ae_title)
+    workers = Workers(folder, settings.workers)
     workers.start()
+    jobs = Jobs(node, folder, settings.jobs)
     tasks = [asyncio.create_task(server.serve([bound])) for server, bound in zip(servers, sockets, strict=True)]
     tasks += [asyncio.create_task(run_memberships(node)), asyncio.create_task(workers.keep())]
+    tasks.append(asyncio.create_task(jobs.keep()))
     log.info("node-started", extra={"node": node.id})
     try:
         await wait_for_end(stop, tasks)
     finally:
         if dimse is not None:
             await asyncio.to_thread(dimse.stop)
+        await asyncio.to_thread(jobs.stop)
         await end(servers, tasks)
         await asyncio.to_thread(workers.stop)
         log.info("node-ended", extra={"node": node.id})
@@ -99,10 +108,11 @@ def inside_application(node: Node, settings: NodeSettings) -> Starlette:
     rules = Rules(url, trusted_proxies=networks(settings.trusted_proxies), body_limits=(("/dicom-web", None),))
     identity = Identity(LocalAccounts(node.engine, node.id), node.id, rules.secure)
     error_page = node_frame(node, identity).error
+    staff = by_staff(node, identity.identify)
     return Starlette(
         routes=[
             *inside_routes(node, identity),
-            Mount("/dicom-web", routes=dicomweb_routes(node, identity.identify, url)),
+            Mount("/dicom-web", routes=[*store_routes(node, identity.identify), *dicomweb_routes(node, staff, url)]),
             *node_pages(node, identity),
         ],
         middleware=middleware(rules, identity, error_page),
@@ -111,12 +121,19 @@ def inside_application(node: Node, settings: NodeSettings) -> Starlette:
 
 
 def outside_application(node: Node, settings: NodeSettings) -> Starlette:
-    """What others may reach: health, and nothing else yet."""
+    """Images, for researchers with a permit. A node without a public address offers its health, and nothing else."""
     url = settings.public_url or f"http://{settings.outside.host}:{settings.outside.port}"
-    rules = Rules(url, trusted_proxies=networks(settings.trusted_proxies))
-    identity = Identity(LocalAccounts(node.engine, node.id), f"{node.id}-outside", rules.secure)
+    rules = Rules(url, trusted_proxies=networks(settings.trusted_proxies), open_paths=("/enter",))
+    identity = visitors(node, rules.secure)
+    error_page = outside_frame(node, identity).error
+    routes: list[BaseRoute] = [*health_routes(node.engine)]
+    if settings.public_url is not None:
+        images = dataset_dicomweb_routes(node, identity.cookie, url)
+        routes = [*outside_routes(node), *images, *outside_pages(node, identity)]
     return Starlette(
-        routes=outside_routes(node), middleware=middleware(rules, identity), exception_handlers=exception_handlers()
+        routes=routes,
+        middleware=middleware(rules, identity, error_page),
+        exception_handlers=exception_handlers(error_page),
     )
 
 

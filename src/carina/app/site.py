@@ -8,10 +8,11 @@ from pathlib import Path
 
 from carina.deid.profile import load_profile
 from carina.errors import BadSettings
+from carina.federation.permitkeys import PermitKey
 from carina.federation.signing import SigningKey
 from carina.model.ids import NodeId, ProjectId, project_id
 from carina.model.instance import Instrument, Source
-from carina.node.site import Node, Project
+from carina.node.site import Node, Policy, Project
 from carina.settings import NodeSettings, load_node, read_keys
 from carina.storage.audit import AuditTrail
 from carina.storage.database import check_keys, open_engine, upgrade
@@ -40,6 +41,7 @@ def open_node(folder: Path, settings: NodeSettings | None = None) -> Iterator[No
             folder=folder,
             keys=ring,
             signing=SigningKey.from_seed(ring.signing),
+            permit_key=PermitKey.from_master(ring.permits),
             projects=projects,
             project_of=_project_of(settings, projects),
             engine=engine,
@@ -48,6 +50,11 @@ def open_node(folder: Path, settings: NodeSettings | None = None) -> Iterator[No
             instances=FileInstances(folder / "store"),
             audit=AuditTrail(engine),
             instruments=tuple(Instrument(**item.model_dump()) for item in settings.instruments),
+            policy=Policy(
+                countersign=settings.access.permits == "countersign",
+                actions=settings.access.actions,
+                longest_days=settings.access.longest_days,
+            ),
         )
     finally:
         engine.dispose()

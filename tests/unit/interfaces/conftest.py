@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from starlette.applications import Starlette
 
+from carina.federation.permitkeys import PermitKey
 from carina.federation.signing import SigningKey, party_id
 from carina.federation.transport import MemoryExchange
 from carina.hub.centre import Hub
@@ -55,6 +56,7 @@ def hub(hub_records: Path, tmp_path: Path) -> Iterator[Hub]:
         answer_within=1.0,
         folder=tmp_path,
         signing=signing,
+        permit_key=PermitKey.from_master(bytes(32)),
         engine=engine,
         audit=AuditTrail(engine),
         transport=MemoryExchange(me).transport(me),

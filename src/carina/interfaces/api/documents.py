@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, get_args
 from carina.errors import CarinaError
 from carina.model.dataset import DatasetDescription, Group
 from carina.model.ids import DatasetIri, NodeId, ProjectId
+from carina.model.permit import ACTIONS, Action, Terms
 from carina.model.search import AnswerState, Counts, NodeAnswer, Total
 from carina.model.variables import Variable
 
@@ -89,6 +90,12 @@ def dataset_to_json(dataset: DatasetDescription) -> Json:
         },
         "digest": dataset.digest,
         "computed": dataset.computed,
+        "terms": {
+            "actions": list(dataset.terms.actions),
+            "longest_days": dataset.terms.longest_days,
+            "versions": list(dataset.terms.versions),
+            "countersign": dataset.terms.countersign,
+        },
     }
 
 
@@ -113,7 +120,24 @@ def dataset_from_json(value: Json) -> DatasetDescription:
         },
         digest=str(value["digest"]),
         computed=str(value["computed"]),
+        terms=_terms(value["terms"]),
     )
+
+
+def _terms(value: Json) -> Terms:
+    return Terms(
+        actions=actions_from_json(value["actions"]),
+        longest_days=int(value["longest_days"]),
+        versions=tuple(int(number) for number in value["versions"]),
+        countersign=bool(value["countersign"]),
+    )
+
+
+def actions_from_json(value: Any) -> tuple[Action, ...]:
+    """What a permit, a request or a dataset's terms allow; `TypeError` or `ValueError` for another shape."""
+    if any(action not in ACTIONS for action in value):
+        raise ValueError("unknown action")
+    return tuple(value)
 
 
 def _number(value: Any) -> int | None:

@@ -16,6 +16,7 @@ from carina.errors import CarinaError
 from carina.hub import catalogue, nodes
 from carina.hub.centre import Hub
 from carina.hub.nodes import HubNode
+from carina.interfaces.api.access import access_routes
 from carina.interfaces.api.documents import (
     answer_to_json,
     dataset_to_json,
@@ -44,6 +45,7 @@ def api_routes(hub: Hub, identity: Identity, search: Search, limit: RateLimit) -
         *_catalogue_routes(hub),
         *_search_routes(hub, identity, search, limit),
         *_session_routes(identity),
+        *access_routes(hub, identity, limit),
         *_door(hub),
     ]
 

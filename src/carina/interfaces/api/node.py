@@ -1,7 +1,10 @@
-"""A node's JSON: its state for the staff on the inside listener, its health on both."""
+"""A node's JSON. Inside, for its staff: its state, its permits. Outside, for programs: the way in. Health on both."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
 
@@ -10,28 +13,131 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from carina.errors import BadInput
+from carina.federation import wire
 from carina.interfaces.api.health import health_routes
 from carina.interfaces.api.identity import STAFF, Identity
-from carina.interfaces.api.requests import no_parameters
+from carina.interfaces.api.rate import RateLimit
+from carina.interfaces.api.requests import json_object, no_parameters, texts
+from carina.model.clock import stamp
+from carina.model.permit import Visa
+from carina.model.principal import Role
+from carina.node import permits, visits
+from carina.node.permits import HeldPermit
 from carina.node.site import Node
 from carina.node.status import status
 from carina.storage.arrivals import Tally, tally
 
+MANAGERS: frozenset[Role] = frozenset({"data-manager"})
+ENTRIES = (30, 60.0)  # codes that one address may bring, within so many seconds
+
 
 def inside_routes(node: Node, identity: Identity) -> list[Route]:
-    """`/api/status` for the staff, and health."""
+    """`/api/status` for the staff, `/api/permits` for data managers, and health."""
 
     async def show_status(request: Request) -> Response:
         await identity.identify(request, STAFF)
         no_parameters(request)
         return JSONResponse(await run_in_threadpool(status_to_json, node))
 
-    return [Route("/api/status", show_status), *health_routes(node.engine)]
+    return [Route("/api/status", show_status), *_permit_routes(node, identity), *health_routes(node.engine)]
 
 
-def outside_routes(node: Node) -> list[Route]:
-    """What others may reach: health, and nothing else yet."""
-    return health_routes(node.engine)
+def _permit_routes(node: Node, identity: Identity) -> list[Route]:
+    async def every(request: Request) -> Response:
+        await identity.identify(request, MANAGERS)
+        no_parameters(request)
+        held = await run_in_threadpool(permits.listed, node)
+        return JSONResponse([permit_to_json(permit) for permit in held])
+
+    async def one(request: Request) -> Response:
+        await identity.identify(request, MANAGERS)
+        no_parameters(request)
+        return JSONResponse(permit_to_json(await run_in_threadpool(permits.get, node, *_permit_of(request))))
+
+    async def decide(request: Request) -> Response:
+        who = await identity.identify(request, MANAGERS)
+        body = await json_object(request)
+        step, reason = texts({"reason": "", **body}, ("step", "reason"))
+        decided = await run_in_threadpool(step_of(step, reason), node, who.subject, *_permit_of(request))
+        return JSONResponse(permit_to_json(decided))
+
+    return [
+        Route("/api/permits", every, methods=["GET"]),
+        Route("/api/permits/{hub}/{id}", one, methods=["GET"]),
+        Route("/api/permits/{hub}/{id}", decide, methods=["POST"]),
+    ]
+
+
+def _permit_of(request: Request) -> tuple[str, str]:
+    return request.path_params["hub"], request.path_params["id"]
+
+
+def step_of(step: str, reason: str) -> Callable[[Node, str, str, str], HeldPermit]:
+    """What a data manager decides on a permit: node, who, hub, id → how it stands then.
+
+    step     countersign, decline or withdraw; `BadInput` for another
+    reason   of the last two
+    """
+    match step:
+        case "countersign":
+            return permits.countersign
+        case "decline":
+            return partial(permits.decline, reason=reason)
+        case "withdraw":
+            return partial(permits.withdraw, reason=reason)
+        case _:
+            raise BadInput("This step is not known here.", "Use countersign, decline or withdraw.")
+
+
+def outside_routes(node: Node, limit: RateLimit | None = None) -> list[Route]:
+    """What programs may reach from outside: the way in with a hub's one-time code, and health.
+
+    limit   how many codes one address may bring
+    """
+    entries = limit or RateLimit(*ENTRIES)
+
+    async def enter(request: Request) -> Response:
+        entries.spend(request.client.host if request.client else "unknown")
+        [code] = texts(await json_object(request), ("code",))
+        visit = await run_in_threadpool(partial(visits.enter, node, code, lifetime=visits.PROGRAM))
+        found = {"token": visit.secret, "dataset": visit.dataset, "expires": stamp(visit.expires)}
+        return JSONResponse(found, HTTPStatus.CREATED)
+
+    return [Route("/api/enter", enter, methods=["POST"]), *health_routes(node.engine)]
+
+
+def permit_to_json(permit: HeldPermit) -> dict[str, Any]:
+    """A permit as this node holds it: the hub's word, its own, and how often it was used."""
+    return {
+        "hub": permit.hub,
+        "hub_title": permit.hub_title,
+        **_visa_to_json(permit.visa),
+        "state": permit.state,
+        "hub_state": permit.hub_state,
+        "received_at": permit.received_at,
+        "decided_at": permit.decided_at,
+        "decided_by": permit.decided_by,
+        "reason": permit.reason,
+        "use": wire.write(permit.use),
+    }
+
+
+def _visa_to_json(visa: Visa) -> dict[str, Any]:
+    return {
+        "id": visa.id,
+        "account": visa.subject,
+        "name": visa.name,
+        "organisation": visa.organisation,
+        "project": visa.project,
+        "purpose": visa.purpose,
+        "dataset": visa.dataset,
+        "version": visa.version,
+        "actions": list(visa.actions),
+        "conditions": visa.conditions,
+        "issued_at": stamp(visa.issued),
+        "expires_at": stamp(visa.expires),
+    }
 
 
 def status_to_json(node: Node) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from carina.errors import (
     NotAllowed,
     NotFound,
     NotSignedIn,
+    PermitDenied,
     SignInFailed,
     TooLarge,
     TooMany,
@@ -69,8 +70,12 @@ def status_of(error: CarinaError) -> int:
 
 
 def problem_content(error: CarinaError, status: int | None = None) -> dict[str, str | int]:
-    """Problem details: `about:blank`, so `title` is the status's phrase; `error` and `hint` are members of our own."""
+    """Problem details: `about:blank`, so `title` is the status's phrase; `error` and `hint` are members of our own.
+
+    A permit that does not cover something also has its `reason`, a constant word.
+    """
     status = status or status_of(error)
+    reason = {"reason": error.reason} if isinstance(error, PermitDenied) else {}
     return {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -78,6 +83,7 @@ def problem_content(error: CarinaError, status: int | None = None) -> dict[str, 
         "detail": error.message,
         "hint": error.hint,
         "error": error_word(type(error)),
+        **reason,
     }
 
 

@@ -31,10 +31,17 @@ FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data", "text/
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 MEBIBYTE = 1 << 20
 
-POLICY = (
-    "default-src 'self'; base-uri 'none'; object-src 'none'; frame-src 'none'; form-action 'self'; "
-    "frame-ancestors 'none'"
-)
+
+def policy(*origins: str) -> str:
+    """A page's Content-Security-Policy. `origins`: other places that its forms may be sent to."""
+    targets = " ".join(("'self'", *origins))
+    return (
+        "default-src 'self'; base-uri 'none'; object-src 'none'; frame-src 'none'; "
+        f"form-action {targets}; frame-ancestors 'none'"
+    )
+
+
+POLICY = policy()
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,8 @@ class Rules:
     trusted_proxies  networks whose X-Forwarded-* headers are believed
     largest_body     bytes of a request's body
     body_limits      (path prefix, bytes) where it is another; None: the route itself watches the size
+    open_paths       exactly these take forms of other sites: their routes look at `Origin` themselves, and ask for a
+                     secret that no other site knows
     """
 
     public_url: str
@@ -53,6 +62,7 @@ class Rules:
     trusted_proxies: tuple[Network, ...] = ()
     largest_body: int = MEBIBYTE
     body_limits: tuple[tuple[str, int | None], ...] = ()
+    open_paths: tuple[str, ...] = ()
 
     @property
     def secure(self) -> bool:
@@ -152,7 +162,7 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 class Headers:
-    """Say to browsers what they may do with a page. A response with its own `Cache-Control` keeps it."""
+    """Say to browsers what they may do with a page. A response that sets one of these itself keeps its own."""
 
     def __init__(self, app: ASGIApp, secure: bool) -> None:
         self.app = app
@@ -177,7 +187,7 @@ class Headers:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in self.fixed.items():
-                    headers[name] = value
+                    headers.setdefault(name, value)
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
@@ -199,7 +209,7 @@ class Door:
         request = Request(scope)
         self._check_transport(request)
         self._check_host(request)
-        if request.method not in SAFE_METHODS:
+        if request.method not in SAFE_METHODS and request.url.path not in self.rules.open_paths:
             self._check_origin(request)
         limit = self.rules.limit(request.url.path)
         await self.app(scope, receive if limit is None else _limited(request, receive, limit), send)
@@ -291,6 +301,8 @@ class Forms:
 
     def _must_prove(self, request: Request) -> bool:
         if request.method in SAFE_METHODS or bearer(request) is not None:
+            return False
+        if request.url.path in self.rules.open_paths:
             return False
         return self.identity.cookie in request.cookies or _is_form(request)
 

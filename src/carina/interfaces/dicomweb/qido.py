@@ -15,6 +15,7 @@ from carina.dicom.query import MAX_RESULTS, Match, Query, parse_query
 from carina.errors import BadInput
 from carina.interfaces.api.problems import problem
 from carina.interfaces.dicomweb.media import DICOM_JSON, accepted, fits
+from carina.interfaces.dicomweb.opening import Reader
 from carina.model.ids import uid
 from carina.node.retrieve import find
 from carina.node.site import Node
@@ -24,19 +25,20 @@ _STUDY_UID, _SERIES_UID, _INSTANCE_UID, _RETRIEVE_URL = "0020000D", "0020000E", 
 _PATH_TAGS = {"study": _STUDY_UID, "series": _SERIES_UID}
 
 
-async def search(node: Node, request: Request, level: Level) -> Response:
+async def search(node: Node, request: Request, level: Level, reader: Reader) -> Response:
     """What the address asks for, as DICOM JSON; 204 when there is nothing."""
     if not accepts_json(request):
         return not_json()
     pairs = [(name, value) for name, value in request.query_params.multi_items() if name != "accept"]
     query = parse_query(pairs, level)
-    path = [Match(_PATH_TAGS[name], "UI", "one-of", (uid(value),)) for name, value in request.path_params.items()]
+    named = {name: uid(value) for name, value in request.path_params.items() if name in _PATH_TAGS}
+    path = [Match(_PATH_TAGS[name], "UI", "one-of", (value,)) for name, value in named.items()]
     query = replace(query, matches=(*path, *query.matches))
-    found = await run_in_threadpool(partial(find, node, query))
+    found = await run_in_threadpool(partial(find, node, reader.grant, query))
     headers = {"Warning": warning} if (warning := _warning(query, len(found))) else {}
     if not found:
         return Response(status_code=204, headers=headers)
-    wanted = _wanted(query, set(request.path_params))
+    wanted = _wanted(query, set(named))
     root = root_of(request)
     return JSONResponse([_row(item, query, wanted, root) for item in found], 200, headers, DICOM_JSON)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any as Json
@@ -23,10 +24,10 @@ from carina.interfaces.dicomweb.media import (
     choose_frames,
     fits,
 )
+from carina.interfaces.dicomweb.opening import Reader
 from carina.interfaces.dicomweb.parameters import frame_numbers
 from carina.interfaces.dicomweb.qido import accepts_json, address, not_json, root_of
 from carina.model.ids import uid
-from carina.model.principal import Principal
 from carina.node.retrieve import (
     Form,
     can_be_native,
@@ -36,24 +37,28 @@ from carina.node.retrieve import (
     read,
     read_bulk_data,
     read_frames,
+    still_granted,
 )
 from carina.node.site import Node
 from carina.storage.index import StoredInstance
 
+ASK_AGAIN = 5.0
+"""Seconds after which an answer under way asks whether the permit still holds."""
 
-def found(node: Node, request: Request) -> list[StoredInstance]:
-    """The instances that the address names, at least one, or `NotFound`."""
+
+def found(node: Node, request: Request, reader: Reader) -> list[StoredInstance]:
+    """The instances that the address names, at least one, or `NotFound`, also when the reader may not touch them."""
     names = {
         name: uid(request.path_params[name]) for name in ("study", "series", "instance") if name in request.path_params
     }
     if "instance" in names:
-        return [find_instance(node, names["study"], names["series"], names["instance"])]
-    return find_instances(node, names["study"], names.get("series"))
+        return [find_instance(node, reader.grant, names["study"], names["series"], names["instance"])]
+    return find_instances(node, reader.grant, names["study"], names.get("series"))
 
 
-async def retrieve(node: Node, request: Request, who: Principal) -> Response:
+async def retrieve(node: Node, request: Request, reader: Reader) -> Response:
     """A study, series or instance as DICOM files."""
-    instances = await run_in_threadpool(found, node, request)
+    instances = await run_in_threadpool(found, node, request, reader)
     ranges = [media for media in accepted(request) if fits(media.inner, DICOM)]
     alone = "instance" in request.path_params and bool(ranges) and ranges[0].type in (DICOM, "application/*")
     if not alone:
@@ -62,13 +67,13 @@ async def retrieve(node: Node, request: Request, who: Principal) -> Response:
     if any(form is None for form in forms):
         return not_acceptable()
     chosen = [form for form in forms if form is not None]
-    await run_in_threadpool(hand_out, node, instances, who, "instances")
+    await run_in_threadpool(hand_out, node, reader.grant, instances, reader.who, "instances")
     if alone:
         data = await run_in_threadpool(read, node, instances[0], chosen[0])
         return Response(data, 200, media_type=_dicom_type(instances[0], chosen[0]))
     first = await run_in_threadpool(read, node, instances[0], chosen[0])  # so that what fails, fails before the answer
     boundary = multipart.new_boundary()
-    files = _files(node, request, instances, chosen, first)
+    files = _files(node, request, reader, list(zip(instances, chosen, strict=True)), first)
     return StreamingResponse(_joined(files, boundary), 200, media_type=related(DICOM, boundary))
 
 
@@ -86,10 +91,14 @@ def _dicom_type(instance: StoredInstance, form: Form) -> str:
 
 
 async def _files(
-    node: Node, request: Request, instances: Sequence[StoredInstance], forms: Sequence[Form], first: bytes
+    node: Node, request: Request, reader: Reader, chosen: Sequence[tuple[StoredInstance, Form]], first: bytes
 ) -> AsyncIterator[tuple[list[tuple[str, str]], bytes]]:
-    root = root_of(request)
-    for number, (instance, form) in enumerate(zip(instances, forms, strict=True)):
+    """Each file with its part's header. The answer is broken off when the permit ends while it is sent."""
+    root, asked = root_of(request), time.monotonic()
+    for number, (instance, form) in enumerate(chosen):
+        if time.monotonic() - asked >= ASK_AGAIN:
+            await run_in_threadpool(still_granted, node, reader.who, reader.grant)
+            asked = time.monotonic()
         data = first if number == 0 else await run_in_threadpool(read, node, instance, form)
         fields = [("Content-Type", _dicom_type(instance, form)), ("Content-Location", _place(root, instance))]
         yield fields, data
@@ -113,21 +122,21 @@ def related(media: str, boundary: str) -> str:
     return f'multipart/related; type="{media}"; boundary={boundary}'
 
 
-async def metadata(node: Node, request: Request) -> Response:
+async def metadata(node: Node, request: Request, reader: Reader) -> Response:
     """The headers of a study, series or instance as DICOM JSON; binary values as addresses."""
     if not accepts_json(request):
         return not_json()
-    content = await run_in_threadpool(partial(_metadata, node, request, root_of(request)))
+    content = await run_in_threadpool(partial(_metadata, node, request, reader, root_of(request)))
     return JSONResponse(content, media_type=DICOM_JSON)
 
 
-def _metadata(node: Node, request: Request, root: str) -> list[Json]:
+def _metadata(node: Node, request: Request, reader: Reader, root: str) -> list[Json]:
     return [
         _with_addresses(
             {**instance.header, "00083002": {"vr": "UI", "Value": [instance.transfer_syntax_uid]}},
             f"{_place(root, instance)}/bulkdata/",
         )
-        for instance in found(node, request)
+        for instance in found(node, request, reader)
     ]
 
 
@@ -144,10 +153,10 @@ def _element(element: dict[str, Json], base: str) -> dict[str, Json]:
     return element
 
 
-async def frames(node: Node, request: Request, who: Principal) -> Response:
+async def frames(node: Node, request: Request, reader: Reader) -> Response:
     """Frames of an instance, as stored or decompressed, as the client accepts them."""
     numbers = frame_numbers(request.path_params["frames"])
-    [instance] = await run_in_threadpool(found, node, request)
+    [instance] = await run_in_threadpool(found, node, request, reader)
     answer = choose_frames(
         accepted(request),
         instance.transfer_syntax_uid,
@@ -158,7 +167,7 @@ async def frames(node: Node, request: Request, who: Principal) -> Response:
         return not_acceptable()
     form: Form = "stored" if answer.stored else "native"
     given = await run_in_threadpool(read_frames, node, instance, numbers, form)
-    await run_in_threadpool(hand_out, node, [instance], who, "frames")
+    await run_in_threadpool(hand_out, node, reader.grant, [instance], reader.who, "frames")
     types = [f"{answer.media}; transfer-syntax={frame.syntax}" for frame in given]
     if not answer.multipart:
         return Response(given[0].data, media_type=types[0])
@@ -179,14 +188,14 @@ def in_parts(media: str, fields: Sequence[list[tuple[str, str]]], bodies: Sequen
     return Response(b"".join([*pieces, multipart.end(boundary)]), media_type=related(media, boundary))
 
 
-async def bulk_data(node: Node, request: Request, who: Principal) -> Response:
+async def bulk_data(node: Node, request: Request, reader: Reader) -> Response:
     """A binary value that the metadata left out."""
     wanted = [media for media in accepted(request) if fits(media.inner, OCTETS)]
     if not wanted:
         return not_acceptable()
-    [instance] = await run_in_threadpool(found, node, request)
+    [instance] = await run_in_threadpool(found, node, request, reader)
     value = await run_in_threadpool(read_bulk_data, node, instance, request.path_params["path"])
-    await run_in_threadpool(hand_out, node, [instance], who, "bulk data")
+    await run_in_threadpool(hand_out, node, reader.grant, [instance], reader.who, "bulk data")
     if not wanted[0].multipart:
         return Response(value.data, media_type=OCTETS)
     place = f"{_place(root_of(request), instance)}/bulkdata/{request.path_params['path']}"

@@ -1,4 +1,4 @@
-"""The hub's pages: home with live figures, the catalogue, the explorer, the nodes."""
+"""The hub's pages: home with live figures, the catalogue, the nodes; and the way to all others."""
 
 from __future__ import annotations
 
@@ -12,28 +12,52 @@ from starlette.routing import Mount, Route
 
 from carina.hub.catalogue import Entry, get_dataset, list_datasets
 from carina.hub.centre import Hub
+from carina.hub.committee import nodes_of
 from carina.hub.figures import figures
 from carina.hub.nodes import list_nodes
+from carina.hub.terms import offered
 from carina.interfaces.api.hub import Search
 from carina.interfaces.api.identity import Identity
 from carina.interfaces.api.rate import RateLimit
 from carina.interfaces.web import charts
+from carina.interfaces.web.committee import committee_routes
 from carina.interfaces.web.explorer import EXAMPLES, NodeCard, explorer_routes
-from carina.interfaces.web.pages import Link, Pages, static_files
+from carina.interfaces.web.pages import Link, Pages, signed_in, static_files
+from carina.interfaces.web.permits import permit_routes
+from carina.interfaces.web.requests import request_routes
+from carina.interfaces.web.runs import run_routes
 from carina.interfaces.web.signin import sign_in_routes
 from carina.interfaces.web.snippets import dataset_snippets
 from carina.interfaces.web.words import country
 from carina.model.clock import now
 from carina.model.dataset import DatasetDescription, Group
+from carina.model.principal import Principal
 from carina.model.variables import BY_NAME
 
 FACETS = (BY_NAME["modality"], BY_NAME["body_part"])
-MENU = (Link("/", "Home"), Link("/datasets", "Datasets"), Link("/explorer", "Explorer"), Link("/nodes", "Nodes"))
+
+
+def hub_menu(hub: Hub) -> tuple[Link, ...]:
+    """For everyone what is open, for people with an account their own, and the committee's page for its members."""
+
+    def decides(who: Principal | None) -> bool:
+        return who is not None and bool(nodes_of(hub, who.subject))
+
+    return (
+        Link("/", "Home"),
+        Link("/datasets", "Datasets"),
+        Link("/explorer", "Explorer"),
+        Link("/nodes", "Nodes"),
+        Link("/requests", "Requests", signed_in),
+        Link("/permits", "Permits", signed_in),
+        Link("/runs", "Runs", signed_in),
+        Link("/committee", "Committee", decides),
+    )
 
 
 def hub_frame(hub: Hub, identity: Identity) -> Pages:
     """What all of the hub's pages share; `.error` makes the pages of errors."""
-    return Pages("hub", hub.id, hub.title, identity, MENU)
+    return Pages("hub", hub.id, hub.title, identity, hub_menu(hub))
 
 
 def hub_pages(hub: Hub, identity: Identity, search: Search, limit: RateLimit) -> list[Route | Mount]:
@@ -51,6 +75,10 @@ def hub_pages(hub: Hub, identity: Identity, search: Search, limit: RateLimit) ->
         *_home_routes(hub, pages),
         *_catalogue_routes(hub, pages),
         *explorer_routes(hub, pages, nodes, search, limit),
+        *request_routes(hub, pages),
+        *committee_routes(hub, pages),
+        *permit_routes(hub, pages),
+        *run_routes(hub, pages),
         *sign_in_routes(pages),
     ]
 
@@ -98,6 +126,7 @@ def _catalogue_routes(hub: Hub, pages: Pages) -> list[Route]:
             request,
             "hub/dataset.html",
             dataset=found,
+            offered=offered(entry),
             node_title=entry.node_title,
             charts_shown=charts.charts(found.groups),
             snippets=dataset_snippets(hub.url, found.iri),
@@ -162,4 +191,7 @@ def summary(entry: Entry) -> dict[str, Any]:
         "studies": dataset.studies,
         "instances": dataset.instances,
         "threshold": dataset.threshold,
+        "iri": dataset.iri,
+        "terms": dataset.terms,
+        "offered": offered(entry),
     }

@@ -15,7 +15,8 @@ from carina.errors import BadInput, CarinaError, Conflict, InvalidQuery, NotFoun
 from carina.interfaces.api.identity import STAFF, Identity
 from carina.interfaces.api.problems import status_of
 from carina.interfaces.web import charts
-from carina.interfaces.web.pages import Link, Pages, static_files
+from carina.interfaces.web.node_permits import asked_routes, permit_routes
+from carina.interfaces.web.pages import Link, Pages, is_staff, static_files
 from carina.interfaces.web.signin import sign_in_routes
 from carina.interfaces.web.words import SOURCE_KINDS, plural
 from carina.model.cohort import Query, from_pairs
@@ -23,7 +24,7 @@ from carina.model.ids import ProjectId
 from carina.model.instance import Reason
 from carina.model.principal import Principal, Role
 from carina.model.variables import RANGES
-from carina.node import datasets, quarantine
+from carina.node import datasets, quarantine, snapshots
 from carina.node.arrivals import overview
 from carina.node.membership import list_hubs
 from carina.node.site import Node
@@ -31,13 +32,16 @@ from carina.storage.arrivals import Tally
 
 MANAGERS: frozenset[Role] = frozenset({"data-manager"})
 MENU = (
-    Link("/", "Arrivals", staff=True),
-    Link("/quarantine", "Quarantine", staff=True),
-    Link("/datasets", "Datasets", staff=True),
-    Link("/hubs", "Hubs", staff=True),
-    Link("/audit", "Audit trail", staff=True),
+    Link("/", "Arrivals", is_staff),
+    Link("/quarantine", "Quarantine", is_staff),
+    Link("/datasets", "Datasets", is_staff),
+    Link("/permits", "Permits", is_staff),
+    Link("/asked", "Asked", is_staff),
+    Link("/hubs", "Hubs", is_staff),
+    Link("/audit", "Audit trail", is_staff),
 )
 ROWS = 50  # of a list on one page
+DATASET_TEXTS = ("project", "title", "description", "query")  # of the form of a new one
 CHECKED_AT_ONCE = 20_000  # rows of the audit trail that are checked whenever its page is shown
 
 # What a page says after something was done; the address holds the word and a number, never a text.
@@ -46,6 +50,7 @@ DONE = {
     "discarded": "{images} discarded.",
     "created": "Saved as a draft.",
     "published": "Published. The hubs are told at the next contact.",
+    "snapshot": "Kept as a snapshot. Permits can be for it from now on, and it never changes.",
     "withdrawn": "Withdrawn. Searches leave it out from now on, and the hubs are told at the next contact.",
 }
 
@@ -63,6 +68,8 @@ def node_pages(node: Node, identity: Identity) -> list[Route | Mount]:
         *_arrival_routes(node, pages),
         *_quarantine_routes(node, pages),
         *_dataset_routes(node, pages),
+        *permit_routes(node, pages),
+        *asked_routes(node, pages),
         *_record_routes(node, pages),
         *sign_in_routes(pages),
     ]
@@ -173,6 +180,7 @@ def _dataset_routes(node: Node, pages: Pages) -> list[Route]:
             dataset=dataset,
             description=description,
             charts_shown=charts.charts(description.groups),
+            snapshots=await run_in_threadpool(snapshots.listed, node, dataset.iri),
             hubs=[hub.title for hub in await run_in_threadpool(list_hubs, node)],
             may_manage=may_manage(who),
             done=done(request),
@@ -189,20 +197,29 @@ def _dataset_routes(node: Node, pages: Pages) -> list[Route]:
         if action == "withdraw":
             await run_in_threadpool(datasets.withdraw, node, who.subject, iri)
             return _back(f"/datasets/{iri}", "withdrawn")
+        if action == "snapshot":
+            await run_in_threadpool(snapshots.take, node, who.subject, iri)
+            return _back(f"/datasets/{iri}", "snapshot")
         raise BadInput("This form asks for nothing that is known here.")
 
     async def form(request: Request) -> Response:
         await pages.identity.identify(request, MANAGERS)
-        given = dict.fromkeys(("project", "title", "description", "query"), "")
-        return await _new_dataset(node, pages, request, given)
+        given = dict.fromkeys((*DATASET_TEXTS, "longest_days"), "")
+        return await _new_dataset(node, pages, request, {**given, "actions": list(node.policy.actions)})
 
     async def create(request: Request) -> Response:
         who = await pages.identity.identify(request, MANAGERS)
         async with request.form(max_files=0) as sent:
-            given = {name: str(sent.get(name, "")).strip() for name in ("project", "title", "description", "query")}
+            given: dict[str, Any] = {name: str(sent.get(name, "")).strip() for name in (*DATASET_TEXTS, "longest_days")}
+            given["actions"] = [str(action) for action in sent.getlist("actions")]
         try:
-            query = typed_query(given["query"])
-            make = partial(datasets.create, description=given["description"], query=query)
+            make = partial(
+                datasets.create,
+                description=given["description"],
+                query=typed_query(given["query"]),
+                actions=None if set(given["actions"]) == set(node.policy.actions) else given["actions"],
+                longest_days=typed_days(given["longest_days"]),
+            )
             made = await run_in_threadpool(make, node, who.subject, ProjectId(given["project"]), given["title"])
         except (BadInput, NotFound) as error:
             return await _new_dataset(node, pages, request, given, error)
@@ -230,12 +247,21 @@ def typed_query(text: str) -> Query:
     return from_pairs([pair for pair in pairs if pair != ("everyone", "1")], RANGES)
 
 
+def typed_days(text: str) -> int | None:
+    """A number of days, or None for nothing: as the node allows. Raises `BadInput`."""
+    if not text:
+        return None
+    if not text.isdecimal() or len(text) > 5:
+        raise BadInput("The longest time is no number of days.", "Write it in digits, or leave it empty.")
+    return int(text)
+
+
 async def _new_dataset(
-    node: Node, pages: Pages, request: Request, given: dict[str, str], problem: CarinaError | None = None
+    node: Node, pages: Pages, request: Request, given: dict[str, Any], problem: CarinaError | None = None
 ) -> Response:
     status = 200 if problem is None else status_of(problem)
-    projects = list(node.projects.values())
-    return await pages.render(request, "node/dataset_new.html", status, projects=projects, given=given, problem=problem)
+    context = {"projects": list(node.projects.values()), "policy": node.policy, "given": given, "problem": problem}
+    return await pages.render(request, "node/dataset_new.html", status, **context)
 
 
 def _record_routes(node: Node, pages: Pages) -> list[Route]:

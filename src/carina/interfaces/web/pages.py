@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
@@ -12,6 +12,7 @@ from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount
@@ -23,6 +24,7 @@ from carina.interfaces.api.identity import STAFF, Identity
 from carina.interfaces.api.security import csrf_token
 from carina.interfaces.web import charts, words
 from carina.interfaces.web.assets import STATIC, require_assets
+from carina.model.principal import Principal
 
 # htmx as we want it: no eval, no styles of its own, pages never kept in the browser's storage, our origin only.
 HTMX = {
@@ -36,20 +38,35 @@ HTMX = {
 }
 
 
+def everyone(who: Principal | None) -> bool:
+    """Whoever looks."""
+    return True
+
+
+def signed_in(who: Principal | None) -> bool:
+    """Whoever has signed in."""
+    return who is not None
+
+
+def is_staff(who: Principal | None) -> bool:
+    """A hub's or node's staff."""
+    return who is not None and bool(who.roles & STAFF)
+
+
 @dataclass(frozen=True)
 class Link:
-    """An entry of the menu. `staff`: shown to a hub's or node's staff only."""
+    """An entry of the menu, and whom it is shown to; `shown` may look into the records."""
 
     path: str
     text: str
-    staff: bool = False
+    shown: Callable[[Principal | None], bool] = everyone
 
 
 @dataclass(frozen=True)
 class Pages:
     """One service's pages."""
 
-    kind: Literal["hub", "node"]
+    kind: Literal["hub", "node", "outside"]
     id: str
     title: str
     identity: Identity
@@ -61,17 +78,17 @@ class Pages:
         """The page (or part of one) with the frame's own values: who is signed in, the forms' token."""
         who = await self.identity.who(request)
         token = await csrf_token(request, self.identity)
-        return HTMLResponse(self.text(request, template, who=who, csrf=token, **context), status)
+        text = await run_in_threadpool(self.text, request, template, who=who, csrf=token, **context)
+        return HTMLResponse(text, status)
 
     def text(self, request: Request, template: str, **context: Any) -> str:
         """A template filled in."""
         frame = {"page": self, "path": request.url.path, "htmx": json.dumps(HTMX), "who": None, "csrf": "", **context}
         return _templates().get_template(template).render(frame)
 
-    def shown_menu(self, who: Any) -> Sequence[Link]:
+    def shown_menu(self, who: Principal | None) -> Sequence[Link]:
         """The menu's entries for this person."""
-        staff = who is not None and bool(who.roles & STAFF)
-        return [link for link in self.menu if staff or not link.staff]
+        return [link for link in self.menu if link.shown(who)]
 
     def error(self, request: Request, status: int, error: CarinaError) -> Response:
         """The page that says what went wrong; whoever is not signed in is sent to do that and comes back."""
@@ -104,6 +121,11 @@ def local_path(text: str) -> str:
     return text if plain else "/"
 
 
+def back(path: str, done: str = "") -> Response:
+    """Load a page after a form, so that loading it again does not send the form again. `done`: a word for the page."""
+    return RedirectResponse(f"{path}?done={done}" if done else path, 303)
+
+
 @cache
 def _templates() -> Environment:
     environment = Environment(
@@ -114,6 +136,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     names = "country number at_least plural size instant ago reason_label short moment_of"
+    names += " lasting day remaining duration action_words version_label job_reason decimal"
     environment.filters.update({name: getattr(words, name) for name in names.split()})
     environment.globals.update(words=words, charts=charts)
     return environment

@@ -36,6 +36,16 @@ def dataset_snippets(url: str, iri: DatasetIri) -> list[Snippet]:
     return [Snippet("python", "Python", python), Snippet("shell", "Command line", f"carina datasets {url}")]
 
 
+def permit_snippets(url: str, permit: str, images: bool) -> list[Snippet]:
+    """The use of a permit in Python and for the shell; `images`: it opens images too, not only analyses."""
+    opened = f'hub.open("{permit}").studies()' if images else f'hub.run(["{permit}"])'
+    python = f'import carina\n\nwith carina.connect("{url}") as hub:\n    print({opened})'
+    return [
+        Snippet("python", "Python", python),
+        Snippet("shell", "Command line", f"carina login {url}\ncarina permits show {url} {permit}"),
+    ]
+
+
 def _argument(part: OneOf | Between) -> str:
     if isinstance(part, Between):
         return f"{part.variable}=({part.low}, {part.high})"

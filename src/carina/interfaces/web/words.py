@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
 
 from carina.model.clock import now, parse_stamp
 from carina.model.cohort import All, Between, OneOf, Query
+from carina.model.permit import LIVE
 from carina.model.search import NodeAnswer
 from carina.model.variables import BY_NAME
 
@@ -31,6 +34,72 @@ ANSWER_STATES = {
 }
 SOURCE_KINDS = {"aet": "AE title", "token": "Token", "folder": "Folder"}
 DATASET_STATES = {"draft": ("Draft", ""), "published": ("Published", "good"), "withdrawn": ("Withdrawn", "warn")}
+ACTION_LABELS = {"view": "Look at images", "retrieve": "Fetch images", "analyse": "Run analyses"}
+ACTION_NOTES = {
+    "view": "In the browser, on pages of the node that holds them.",
+    "retrieve": "As DICOM objects, for programs and viewers.",
+    "analyse": "Computed by the node; only sums over enough patients leave it.",
+}
+ITEM_STATES = {
+    "waiting": ("Waiting", "info"),
+    "asked": ("Waits for an answer", "warn"),
+    "granted": ("Granted", "good"),
+    "refused": ("Refused", "bad"),
+    "withdrawn": ("Withdrawn", ""),
+}
+PERMIT_CONDITIONS: dict[str, tuple[str, str]] = {
+    "in force": ("In force", "good"),
+    "waits for the node": ("Waits for the node", "info"),
+    "declined by the node": ("Declined by the node", "bad"),
+    "ended": ("Ended", "bad"),
+    "expired": ("Expired", ""),
+}
+STEPS = {  # of a request's history
+    "submitted": "asked for access",
+    "asked": "asked a question",
+    "answered": "answered",
+    "granted": "granted access",
+    "refused": "refused",
+    "withdrawn": "withdrew the request",
+    "revoked": "ended the permit",
+}
+JOB_STATES = {
+    "waiting": ("Not fetched yet", ""),
+    "taken": ("About to begin", "info"),
+    "running": ("Running", "info"),
+    "done": ("Done", "good"),
+    "refused": ("Refused", "bad"),
+    "failed": ("Failed", "bad"),
+    "cancelled": ("Cancelled", "warn"),
+}
+# Why a job has no result: `model.permit.Denial`, `model.job.Failure`, and what a hub says itself.
+JOB_REASONS = {
+    "not-signed-in": "The node does not know who asks.",
+    "no-permit": "The node has no permit for this person and dataset.",
+    "forged": "The permit's signature does not hold.",
+    "wrong-issuer": "The permit was made by another hub.",
+    "misaddressed": "The permit is for another node.",
+    "foreign-subject": "The permit is another person's.",
+    "not-yet": "The permit begins later.",
+    "expired": "Its time was over.",
+    "revoked": "The permit was ended.",
+    "status-unknown": "The node had no recent list of permits from this hub.",
+    "not-countersigned": "The node's data manager has not signed the permit.",
+    "declined": "The node's data manager has declined the permit.",
+    "action-not-granted": "The permit does not cover analyses.",
+    "action-not-allowed": "The node allows no analyses of this dataset.",
+    "dataset-not-published": "The node no longer publishes the dataset.",
+    "version-unknown": "The node does not have the permit's snapshot.",
+    "not-a-member": "Something asked for is not in the dataset.",
+    "used-code": "The one-time code had been used.",
+    "crashed": "The analysis broke off at the node; its log says more.",
+    "out-of-memory": "The analysis needed more memory than the node gives.",
+    "out-of-time": "The analysis took longer than the node allows.",
+    "unknown-analysis": "The node does not have this analysis.",
+    "interrupted": "The node stopped while the analysis ran.",
+    "unusable-result": "The node's result could not be used.",
+    "cancelled": "It was cancelled.",
+}
 GROUP_ORDER = ("sex", "age", "modality", "body_part", "manufacturer", "diagnosis")
 
 
@@ -112,6 +181,72 @@ def ago(stamp: str) -> str:
         if passed >= length:
             return f"{plural(passed // length, unit)} ago"
     return "just now"
+
+
+def lasting(stamp: str) -> str:
+    """How long a state has lasted: `for 2 hours`, `since just now`."""
+    passed = ago(stamp)
+    return "since just now" if passed == "just now" else f"for {passed.removesuffix(' ago')}"
+
+
+def day(text: str | date) -> str:
+    """`1 March 2027`, of a date or of `2027-03-01`; a text that is none stays as it is."""
+    try:
+        found = date.fromisoformat(text) if isinstance(text, str) else text
+    except ValueError:
+        return str(text)
+    return f"{found.day} {found:%B %Y}"
+
+
+def remaining(expires: str | datetime) -> str:
+    """What is left of a permit, from the instant it ends: `28 more days`, `ends today`."""
+    end = parse_stamp(expires) if isinstance(expires, str) else expires
+    days = (end - timedelta(seconds=1)).date() - now().date()
+    if days.days < 0:
+        return "over"
+    return "ends today" if days.days == 0 else plural(days.days, "more day")
+
+
+def duration(days: int) -> str:
+    """A longest time in days, and in years where that is even: `365 days (1 year)`."""
+    years = f" ({plural(days // 365, 'year')})" if days % 365 == 0 else ""
+    return f"{plural(days, 'day')}{years}"
+
+
+def action_words(actions: Iterable[str]) -> str:
+    """`Look at images, run analyses`."""
+    labels = [ACTION_LABELS[action] for action in ACTION_LABELS if action in set(actions)]
+    return ", ".join(label if index == 0 else label[0].lower() + label[1:] for index, label in enumerate(labels))
+
+
+def version_label(version: str) -> str:
+    """What a permit or a result is of: the dataset as it is at the time, or `Snapshot 3`."""
+    return "Live: what it holds at the time" if version == LIVE else f"Snapshot {version}"
+
+
+def item_word(state: str, condition: str | None) -> tuple[str, str]:
+    """A request's item in a word and its colour; once it is granted, as its permit stands."""
+    if state != "granted" or condition in (None, "in force"):
+        return ITEM_STATES[state]
+    return ("Granted, not yet in force", "info") if condition == "waits for the node" else PERMIT_CONDITIONS[condition]
+
+
+def job_reason(reason: str) -> str:
+    """The sentence for a constant word; nothing for no word."""
+    return JOB_REASONS.get(reason, reason.replace("-", " ").capitalize() + "." if reason else "")
+
+
+def decimal(value: float, beside: float = 0.0) -> str:
+    """A measured value with four significant digits: `18.35`, `0.004213`, `1 234`.
+
+    beside  another value; of the two, the larger has four digits, and both as many decimals
+    """
+    largest = max(abs(value), abs(beside))
+    if largest == 0 or not math.isfinite(largest):
+        return f"{value:g}"
+    digits = 3 - math.floor(math.log10(largest))
+    text = f"{round(value, digits):,.{max(digits, 0)}f}" if -6 <= digits <= 9 else f"{value:.3e}"
+    return text.replace(",", "\u202f").replace("-", "\u2212")
 
 
 def terms_of(query: Query) -> list[str]:

@@ -25,6 +25,7 @@ from carina.interfaces.api.security import Rules, middleware
 from carina.interfaces.web.hub import hub_pages
 from carina.model.clock import now, stamp
 from carina.model.cohort import All, Between, OneOf
+from carina.model.permit import Terms
 from carina.model.search import total
 from carina.model.variables import VARIABLES
 from carina.settings import HubSettings
@@ -74,6 +75,7 @@ def publish(hub: Hub) -> None:
         "groups": {"sex": [{"value": "F", "patients": 22}, {"value": "M", "patients": None}]},
         "digest": "0" * 64,
         "computed": stamp(),
+        "terms": {"actions": ["view", "analyse"], "longest_days": 90, "versions": [1], "countersign": False},
     }
     catalogue.accept(hub, NODE, wire.read(wire.Description, body))
 
@@ -97,6 +99,7 @@ def test_published_datasets_are_listed_and_found_by_iri(http: TestClient, hub: H
     dataset = dataset_from_json(listed)
     assert (dataset.title, dataset.patients, dataset.series) == ("Lung CT", 40, None)
     assert [(group.value, group.patients) for group in dataset.groups["sex"]] == [("F", 22)]
+    assert dataset.terms == Terms(actions=("view", "analyse"), longest_days=90, versions=(1,), countersign=False)
 
 
 def test_an_unknown_dataset_is_a_problem_of_status_404(http: TestClient) -> None:

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from carina.errors import BadSettings
 from carina.interfaces.api.identity import Identity, MemoryAccounts
-from carina.interfaces.api.security import Rules, csrf_token, middleware, networks
+from carina.interfaces.api.security import Rules, csrf_token, middleware, networks, policy
 from carina.model.principal import Principal
 
 SERVICE = "h-" + "a" * 26
@@ -53,7 +53,12 @@ def application(identity: Identity, rules: Rules) -> Starlette:
     async def cached(request: Request) -> Response:
         return PlainTextResponse("style", headers={"Cache-Control": "no-cache"})
 
+    async def sends_on(request: Request) -> Response:
+        own = {"Content-Security-Policy": policy("https://node.example.org"), "Referrer-Policy": "strict-origin"}
+        return PlainTextResponse("form", headers=own)
+
     routes = [
+        Route("/sends-on", sends_on),
         Route("/form", form),
         Route("/sign-in", sign_in, methods=["POST"]),
         Route("/sign-out", sign_out, methods=["POST"]),
@@ -301,10 +306,10 @@ def test_every_answer_tells_the_browser_what_it_may_do(browser: Callable[..., Te
     client = browser()
     refused = client.get("/form", headers={"Host": "evil.example"})
     for answer in (client.get("/form"), client.get("/mine"), client.get("/nothing"), refused):
-        policy = answer.headers["content-security-policy"]
-        assert policy.startswith("default-src 'self';")
-        assert "frame-ancestors 'none'" in policy
-        assert "unsafe" not in policy
+        told = answer.headers["content-security-policy"]
+        assert told.startswith("default-src 'self';")
+        assert "frame-ancestors 'none'" in told
+        assert "unsafe" not in told
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["referrer-policy"] == "same-origin"
         assert answer.headers["cross-origin-opener-policy"] == "same-origin"
@@ -312,6 +317,17 @@ def test_every_answer_tells_the_browser_what_it_may_do(browser: Callable[..., Te
         assert "strict-transport-security" not in answer.headers
     assert client.get("/cached").headers["cache-control"] == "no-cache"
     assert browser(SECURE).get("/form").headers["strict-transport-security"] == "max-age=31536000"
+
+
+def test_a_page_that_sends_the_browser_on_keeps_its_own_policy_and_gets_the_rest(
+    browser: Callable[..., TestClient],
+) -> None:
+    headers = browser().get("/sends-on").headers
+    assert "form-action 'self' https://node.example.org;" in headers["content-security-policy"]
+    assert headers["content-security-policy"].startswith("default-src 'self';")
+    assert headers["referrer-policy"] == "strict-origin"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == "no-store"
 
 
 def test_a_body_that_is_too_large_is_refused_whether_announced_or_not(browser: Callable[..., TestClient]) -> None:

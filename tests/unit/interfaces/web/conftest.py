@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
-from tests.pages import PASSWORD, Answers, fill_hub, hub_app, node_app, sign_in
+from tests.access import member
+from tests.pages import PASSWORD, A, Answers, B, fill_hub, hub_app, node_app, sign_in
 from tests.support import open_test_node
 
+from carina.hub import committee
 from carina.hub.centre import Hub
 from carina.interfaces.api.identity import Identity, LocalAccounts
 from carina.node.site import Node
@@ -41,6 +43,16 @@ def rosa(anyone: TestClient) -> TestClient:
     """A researcher, signed in."""
     assert sign_in(anyone, "rosa").status_code == 303
     return anyone
+
+
+@pytest.fixture
+def clara(hub: Hub, identity: Identity, answers: Answers, anyone: TestClient) -> Iterator[TestClient]:
+    """Somebody on the committees of the first two sites, signed in, with a browser of her own."""
+    member(hub, A, "clara")
+    committee.add(hub, B, "clara")
+    with client_of(hub_app(hub, identity, answers), hub.url) as client:
+        assert sign_in(client, "clara").status_code == 303
+        yield client
 
 
 @pytest.fixture

@@ -35,7 +35,9 @@ def test_an_empty_hub_says_what_to_do(empty_hub: TestClient) -> None:
 
 
 def test_no_page_has_style_or_script_inside_or_loads_from_elsewhere(rosa: TestClient) -> None:
-    for path in ("/", "/datasets", f"/datasets/{IRI_A}", "/explorer", "/explorer?modality=CT", "/nodes", "/account"):
+    of_everyone = ("/", "/datasets", f"/datasets/{IRI_A}", "/explorer", "/explorer?modality=CT", "/nodes", "/account")
+    of_people = ("/requests", f"/requests/new?dataset={IRI_A}", "/permits", "/runs", "/runs/new")
+    for path in of_everyone + of_people:
         answer = rosa.get(path)
         assert answer.status_code == 200, path
         assert "style=" not in answer.text, path

@@ -122,6 +122,7 @@ def test_a_dataset_is_made_looked_at_published_and_withdrawn(nora: TestClient, n
     work_all(node)
     token = csrf(nora.get("/datasets/new").text)
     form = {"csrf": token, "project": "lung", "title": "Lung CT", "description": "All of it", "query": "modality=CT"}
+    form |= {"actions": ["view", "analyse"], "longest_days": "90"}
     made = nora.post("/datasets/new", data=form)
     assert made.status_code == 303
     page = nora.get(made.headers["location"]).text
@@ -131,6 +132,8 @@ def test_a_dataset_is_made_looked_at_published_and_withdrawn(nora: TestClient, n
     [dataset] = datasets.listed(node)
     path = f"/datasets/{dataset.iri}"
     assert datasets.published(node) == []
+    assert (dataset.actions, dataset.longest_days) == (("view", "analyse"), 90)
+    assert "90 days" in page
     nora.post(path, data={"csrf": token, "action": "publish"})
     [description] = datasets.published(node)
     assert description.patients == 12
@@ -148,6 +151,11 @@ def test_a_dataset_is_made_looked_at_published_and_withdrawn(nora: TestClient, n
         ("query", "CT?"),
         ("query", "http://hub.example/explorer"),
         ("project", "none"),
+        ("actions", "burn"),
+        ("actions", ""),
+        ("longest_days", "0"),
+        ("longest_days", "366"),
+        ("longest_days", "soon"),
     ],
 )
 def test_a_dataset_that_cannot_be_is_not_made_and_the_form_keeps_what_was_typed(
@@ -155,6 +163,7 @@ def test_a_dataset_that_cannot_be_is_not_made_and_the_form_keeps_what_was_typed(
 ) -> None:
     token = csrf(nora.get("/datasets/new").text)
     form = {"csrf": token, "project": "lung", "title": "Kept title", "description": "Kept words", "query": ""}
+    form |= {"actions": "view", "longest_days": ""}
     answer = nora.post("/datasets/new", data={**form, field: value})
     assert answer.status_code in (400, 404)
     assert 'role="alert"' in answer.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import get_args
 
 import pytest
 
@@ -10,6 +11,8 @@ from carina.interfaces.web import words
 from carina.model.clock import now, stamp
 from carina.model.cohort import from_pairs
 from carina.model.ids import NodeId
+from carina.model.job import Failure
+from carina.model.permit import Denial
 from carina.model.search import Counts, NodeAnswer
 from carina.model.variables import RANGES
 
@@ -68,3 +71,33 @@ def test_unknown_values_and_countries_are_shown_as_they_are() -> None:
     assert words.value_label("modality", "XX") == "XX"
     assert words.country("ZZ") == "ZZ"
     assert words.country("ES") == "Spain"
+
+
+def test_of_a_mean_and_its_spread_both_have_the_decimals_of_the_larger() -> None:
+    assert (words.decimal(18.351, 4.2), words.decimal(4.2, 18.351)) == ("18.35", "4.20")
+    assert words.decimal(0.0042134) == "0.004213"
+    assert words.decimal(-1234.5) == "\u22121\u202f234"
+    assert words.decimal(0.0) == "0"
+    assert words.decimal(1.5e-12) == "1.500e\u221212"
+
+
+def test_a_granted_item_is_said_to_be_as_its_permit_stands() -> None:
+    assert words.item_word("refused", None) == ("Refused", "bad")
+    assert words.item_word("granted", "in force") == ("Granted", "good")
+    assert words.item_word("granted", "waits for the node") == ("Granted, not yet in force", "info")
+    assert words.item_word("granted", "expired") == ("Expired", "")
+
+
+def test_every_reason_for_which_a_job_can_have_no_result_has_a_sentence() -> None:
+    for reason in (*get_args(Denial), *get_args(Failure)):
+        assert words.JOB_REASONS[reason].endswith(".")
+    assert words.job_reason("something-new") == "Something new."
+    assert words.job_reason("") == ""
+
+
+def test_actions_days_and_states_are_said_in_words() -> None:
+    assert words.action_words(["analyse", "view"]) == "Look at images, run analyses"
+    assert words.day("2027-03-01") == "1 March 2027"
+    assert words.day("soon") == "soon"
+    assert words.lasting(stamp()) == "since just now"
+    assert words.version_label("3") == "Snapshot 3"

@@ -41,3 +41,6 @@ document.addEventListener("htmx:sseError", (event) => {
   const notice = document.getElementById("lost");
   if (notice) notice.hidden = false;
 });
+
+// A form that only hands the browser on sends itself; its button stays for where this does not happen.
+for (const form of document.querySelectorAll("form[data-submit]")) form.requestSubmit();

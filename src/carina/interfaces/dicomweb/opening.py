@@ -1,0 +1,67 @@
+"""Who reads through DICOMweb, and what they may touch: every request to read is asked about at `node.authorise`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+
+from carina.errors import NotSignedIn
+from carina.interfaces.api.identity import bearer
+from carina.model.permit import Action
+from carina.model.principal import Principal
+from carina.node.authorise import Grant
+from carina.node.retrieve import granted
+from carina.node.site import Node
+from carina.node.visits import visit
+
+LOOK_UP: tuple[Action, ...] = ("view", "retrieve")
+"""Searches and headers belong to both."""
+VIEW: tuple[Action, ...] = ("view",)
+RETRIEVE: tuple[Action, ...] = ("retrieve",)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Someone who may read, and what."""
+
+    who: Principal
+    grant: Grant
+
+
+Opener: TypeAlias = Callable[[Request, Sequence[Action]], Awaitable[Reader]]
+"""Who asks, and what they may touch, by the first of the actions that is granted to them. Raises `NotAllowed`."""
+
+
+def by_staff(node: Node, identify: Callable[[Request], Awaitable[Principal]]) -> Opener:
+    """The node's own staff, who read the whole archive. `identify`: whoever has signed in."""
+
+    async def open_archive(request: Request, actions: Sequence[Action]) -> Reader:
+        who = await identify(request)
+        return Reader(who, await run_in_threadpool(granted, node, who, None, actions))
+
+    return open_archive
+
+
+def by_visit(node: Node, cookie: str) -> Opener:
+    """Researchers whom a hub has handed over, who read the dataset that the address names, `{iri}`.
+
+    cookie   name of the one that holds a browser's secret; programs give theirs as `Authorization: Bearer …`. A request
+             with `Authorization` is judged by that alone
+    """
+
+    async def open_dataset(request: Request, actions: Sequence[Action]) -> Reader:
+        kept = None if "authorization" in request.headers else request.cookies.get(cookie)
+        secret = bearer(request) or kept
+        visitor = await run_in_threadpool(visit, node, secret) if secret else None
+        if visitor is None:
+            raise NotSignedIn("No visit of yours is open here.", "Open the dataset from your permit's page at the hub.")
+        who = visitor.principal  # of one permit, so of one dataset
+        ask = partial(granted, node, who, request.path_params["iri"], actions)
+        return Reader(who, await run_in_threadpool(ask))
+
+    return open_dataset
