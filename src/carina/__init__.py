@@ -8,6 +8,7 @@ with carina.connect("https://hub.example.org") as hub:
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -15,45 +16,68 @@ from carina.errors import (
     BadInput,
     BadSettings,
     CarinaError,
+    Conflict,
+    InvalidInstance,
     InvalidQuery,
     NotAllowed,
     NotFound,
     NotSignedIn,
+    PermitDenied,
     SignInFailed,
     TooMany,
     Unreachable,
 )
 
 if TYPE_CHECKING:
+    from carina.interfaces.api.access_documents import AccessRequest, Permit
+    from carina.interfaces.api.exports import Run
+    from carina.interfaces.client.archive import Archive
     from carina.interfaces.client.client import Client, connect
     from carina.interfaces.client.result import SearchResult
+    from carina.interfaces.client.volume import Volume
 
 __version__ = version("carina")
 
 __all__ = [
+    "AccessRequest",
+    "Archive",
     "BadInput",
     "BadSettings",
     "CarinaError",
     "Client",
+    "Conflict",
+    "InvalidInstance",
     "InvalidQuery",
     "NotAllowed",
     "NotFound",
     "NotSignedIn",
+    "Permit",
+    "PermitDenied",
+    "Run",
     "SearchResult",
     "SignInFailed",
     "TooMany",
     "Unreachable",
+    "Volume",
     "__version__",
     "connect",
 ]
 
 
+_HOMES = {
+    "AccessRequest": "api.access_documents",
+    "Archive": "client.archive",
+    "Client": "client.client",
+    "Permit": "api.access_documents",
+    "Run": "api.exports",
+    "SearchResult": "client.result",
+    "Volume": "client.volume",
+    "connect": "client.client",
+}
+
+
 def __getattr__(name: str) -> Any:
     """The client, imported when it is first asked for: a node's worker needs no HTTP client."""
-    if name in ("Client", "connect"):
-        from carina.interfaces.client import client as module
-    elif name == "SearchResult":
-        from carina.interfaces.client import result as module  # type: ignore[no-redef]
-    else:
+    if name not in _HOMES:
         raise AttributeError(f"module 'carina' has no attribute '{name}'")
-    return getattr(module, name)
+    return getattr(import_module(f"carina.interfaces.{_HOMES[name]}"), name)

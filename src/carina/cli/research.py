@@ -23,10 +23,12 @@ from carina.model.dataset import DatasetDescription
 from carina.model.variables import RANGES, VARIABLES, Variable
 
 hub_argument = click.argument("url", required=False, envvar="CARINA_HUB")
+hub_option = click.option("--hub", "url", envvar="CARINA_HUB", help="URL of the hub, if not that of the last login.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-def _connected(url: str | None) -> Client:
+def connected(url: str | None) -> Client:
+    """A client of the hub at `url`, or else of the last login's."""
     return connect(_address(url))
 
 
@@ -79,15 +81,15 @@ def datasets(url: str | None, as_json: bool) -> None:
 
     Without URL, or CARINA_HUB, it is the hub of the last `carina login`.
     """
-    with _connected(url) as client:
+    with connected(url) as client:
         found = client.datasets()
     if as_json:
         click.echo(json.dumps([dataset_to_json(dataset) for dataset in found], indent=1))
         return
-    table = _table(("Title", "Institution", "Country", "Patients", "Studies", "IRI"), numbers=(3, 4))
+    rows = table(("Title", "Institution", "Country", "Patients", "Studies", "IRI"), numbers=(3, 4))
     for dataset in found:
-        table.add_row(*map(Text, dataset_row(dataset)))
-    _print(table, "1 dataset." if len(found) == 1 else f"{len(found)} datasets.")
+        rows.add_row(*map(Text, dataset_row(dataset)))
+    print_table(rows, "1 dataset." if len(found) == 1 else f"{len(found)} datasets.")
 
 
 def dataset_row(dataset: DatasetDescription) -> tuple[str, ...]:
@@ -106,7 +108,7 @@ def _search(url: str | None, as_json: bool, **chosen: Any) -> None:
     `carina login`.
     """
     query = from_pairs(_pairs(chosen), RANGES)
-    with _connected(url) as client:
+    with connected(url) as client:
         result = client.search(query)
     if as_json:
         click.echo(json.dumps(result.to_json(), indent=1))
@@ -121,24 +123,26 @@ def _pairs(chosen: dict[str, Any]) -> Iterable[tuple[str, str]]:
 
 
 def _show(result: SearchResult) -> None:
-    table = _table(("Node", "Country", "Patients", "Studies", "Note"), numbers=(2, 3))
+    rows = table(("Node", "Country", "Patients", "Studies", "Note"), numbers=(2, 3))
     for answer in result.answers:
-        table.add_row(*map(Text, row_of(answer)))
-    _print(table, total_line(result.total))
+        rows.add_row(*map(Text, row_of(answer)))
+    print_table(rows, total_line(result.total))
 
 
-def _table(headings: tuple[str, ...], numbers: tuple[int, ...]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+def table(headings: tuple[str, ...], numbers: tuple[int, ...] = ()) -> Table:
+    """An empty table; `numbers`: columns that are written to the right."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
     for column, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if column in numbers else "left", overflow="fold")
-    return table
+        made.add_column(heading, justify="right" if column in numbers else "left", overflow="fold")
+    return made
 
 
-def _print(table: Table, line: str) -> None:
+def print_table(rows: Table, line: str) -> None:
+    """The table, and a line that sums it up."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 200  # in a pipe nothing is folded
-    console.print(table)
+    console.print(rows)
     console.print(Text(line))
 
 

@@ -29,7 +29,9 @@ def test_a_wrong_option_ends_with_2_and_says_how_to_get_help(run: Run) -> None:
     assert said.code == 2 and "No such option" in said.error and "Traceback" not in said.error
 
 
-@pytest.mark.parametrize("command", ["login", "logout", "datasets", "search", "node", "hub", "sample", "demo"])
+@pytest.mark.parametrize(
+    "command", ["login", "logout", "datasets", "search", "request", "permits", "run", "node", "hub", "sample", "demo"]
+)
 def test_every_command_has_help(run: Run, command: str) -> None:
     said = run(command, "--help")
     assert said.code == 0 and len(said.output.splitlines()) > 5

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from carina.errors import BadInput, InvalidQuery, NotSignedIn, SignInFailed, Unreachable
@@ -16,7 +16,8 @@ from carina.interfaces.api.documents import (
     dataset_from_json,
     variable_from_json,
 )
-from carina.interfaces.client.connection import Connection, error_named, not_a_hub, origin
+from carina.interfaces.client.access import Access
+from carina.interfaces.client.connection import Connection, error_named, origin, read, stranger
 from carina.interfaces.client.result import SearchResult, gathered
 from carina.interfaces.client.tokens import saved_token
 from carina.model.cohort import All, Between, OneOf, Query, from_pairs, to_pairs
@@ -26,7 +27,6 @@ from carina.model.variables import RANGES, Variable
 
 SERVICE = "carina-hub"
 
-T = TypeVar("T")
 Term: TypeAlias = "str | int | Iterable[str] | tuple[int | None, int | None]"
 
 
@@ -62,16 +62,16 @@ def connect(url: str, *, account: str | None = None, password: str | None = None
     return client
 
 
-class Client:
-    """One hub's catalogue and search. Use it in a `with` block, or call `close`."""
+class Client(Access):
+    """One hub: its catalogue and search, and a person's requests, permits and runs (`Access`).
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    Use it in a `with` block, or call `close`.
+    """
 
     @property
     def url(self) -> str:
         """The hub's address."""
-        return str(self._connection.hub)
+        return str(self._connection.address)
 
     @property
     def token(self) -> str | None:
@@ -81,15 +81,15 @@ class Client:
     def info(self) -> dict[str, Any]:
         """The hub's description of itself (GA4GH service-info). Raises `Unreachable` when it is no Carina hub."""
         value = self._connection.get("/api")
-        if _read(lambda: value["type"]["artifact"]) != SERVICE:
-            raise not_a_hub()
+        if read(lambda: value["type"]["artifact"]) != SERVICE:
+            raise stranger()
         return dict(value)
 
     def sign_in(self, account: str, password: str) -> None:
         """Begin a session. Raises `SignInFailed`, or `TooMany` after several failures."""
         self._connection.token = None
         value = self._connection.post("/api/session", {"name": account, "password": password})
-        self._connection.token = _read(lambda: str(value["token"]))
+        self._connection.token = read(lambda: str(value["token"]))
 
     def sign_out(self) -> None:
         """End the session; the token is worth nothing afterwards. One that has ended already is no error."""
@@ -100,17 +100,17 @@ class Client:
     def datasets(self) -> list[DatasetDescription]:
         """All published datasets."""
         value = self._connection.get("/api/datasets")
-        return _read(lambda: [dataset_from_json(item) for item in value["datasets"]])
+        return read(lambda: [dataset_from_json(item) for item in value["datasets"]])
 
     def dataset(self, iri: str) -> DatasetDescription:
         """One published dataset, or `NotFound`."""
         value = self._connection.get(f"/api/datasets/{quote(iri, safe=':')}")
-        return _read(lambda: dataset_from_json(value))
+        return read(lambda: dataset_from_json(value))
 
     def variables(self) -> list[Variable]:
         """What a search may ask for, with its values."""
         value = self._connection.get("/api/variables")
-        return _read(lambda: [variable_from_json(item) for item in value["variables"]])
+        return read(lambda: [variable_from_json(item) for item in value["variables"]])
 
     def search(self, query: Query | None = None, **terms: Term) -> SearchResult:
         """Counts per node: `search(modality="CT", age=(40, 60))`. Waits for all nodes, as long as the hub does.
@@ -125,7 +125,7 @@ class Client:
         """Each node's answer as it comes; else as `search`."""
         for name, value in self._connection.events("/api/search", to_pairs(cohort(query, terms))):
             if name == "answer":
-                yield _read(partial(answer_from_json, value))
+                yield read(partial(answer_from_json, value))
             elif name == "problem":
                 raise error_named(value)
             elif name == "total":
@@ -175,11 +175,3 @@ def _term(name: str, value: Term) -> OneOf | Between:
         f"'{name}' has a value that cannot be searched for.",
         "Give a text, several texts, a whole number, or (low, high).",
     )
-
-
-def _read(reading: Callable[[], T]) -> T:
-    """What `reading` takes from the hub's JSON; JSON of another shape is no Carina hub's."""
-    try:
-        return reading()
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise not_a_hub() from None
