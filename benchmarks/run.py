@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.access import access
 from benchmarks.ingest import ingest
 from benchmarks.search import search
 from benchmarks.services import carina
@@ -61,6 +62,7 @@ def main() -> None:
         measured, nodes = ingest(folder, 48 if options.quick else 240)
         rows += measured
         rows += search(folder, nodes, 20 if options.quick else 50)
+        rows += access(folder, nodes[0], 20 if options.quick else 100)
     text = f"{markdown(rows)}\n\nBefore: {before}.\n\nAfter: {machine()}.\n"
     print(text)
     if options.save:

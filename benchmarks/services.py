@@ -46,6 +46,7 @@ def new_node(folder: Path, name: str) -> BenchNode:
         outside_port=outside,
         dimse_port=dimse,
         sources=sources,
+        public_url=f"http://127.0.0.1:{outside}",
     )
     found_node(folder / name, folder / "keys" / f"{name}.json", new)
     with open_node(folder / name) as node:

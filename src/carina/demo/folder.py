@@ -39,6 +39,7 @@ class Place:
     project: str = ""
     token: str = ""
     staff_token: str = ""
+    public_url: str = ""
 
 
 @dataclass

@@ -9,6 +9,7 @@ from carina.app.hub import open_hub
 from carina.app.site import open_node
 from carina.demo.folder import Account, Place, State, free_ports, password
 from carina.demo.sending import SENDER_AE, TOKEN_NAME, aside_of
+from carina.hub import committee
 from carina.hub.nodes import invite
 from carina.model.ids import ProjectId
 from carina.node import clinical, datasets
@@ -16,6 +17,15 @@ from carina.sample.cohort import clinical_csv, patients
 from carina.sample.sites import SITES, Site
 from carina.storage import accounts
 
+COMMITTEE = "committee"
+PEOPLE = (
+    ("researcher", "researcher", "Rosa Researcher"),
+    ("operator", "operator", "Otto Operator"),
+    *((f"{COMMITTEE}-{site.key}", "researcher", f"Access committee, {site.city}") for site in SITES),
+)
+"""Accounts at the hub: name, role, and how pages show it. Each node has a committee of one."""
+TRUSTING = SITES[-1].key
+"""The node that takes the hub's word; at the others the data manager signs each permit too."""
 _DOORS = ("dimse", "stow", "folder")
 _FIRST_PORT = 8700
 
@@ -44,6 +54,7 @@ def plan(folder: Path, seed: int, data: str) -> State:
             own,
             door=door,
             project=site.project,
+            public_url=f"http://images.{site.key}.localhost:{own['outside']}",
         )
         for site, door, own in zip(SITES, _DOORS, node_ports, strict=True)
     ]
@@ -56,11 +67,18 @@ def found_the_hub(folder: Path, state: State) -> list[str]:
     found = NewHub(title=hub.title, public_url=hub.url, port=hub.ports["web"], broker_port=hub.ports["broker"])
     hub.id = found_hub(Path(hub.folder), folder / "keys" / "hub.json", found)
     with open_hub(Path(hub.folder)) as opened:
-        for role, shown in (("researcher", "Rosa Researcher"), ("operator", "Otto Operator")):
+        for name, role, shown in PEOPLE:
             secret = password()
-            accounts.add_account(opened.engine, role, secret, {role}, shown)
-            state.accounts.append(Account("hub", role, secret, role))
+            accounts.add_account(opened.engine, name, secret, {role}, shown)
+            state.accounts.append(Account("hub", name, secret, name.partition("-")[0]))
         return [invite(opened, hours=1) for _ in state.nodes]
+
+
+def appoint_committees(state: State) -> None:
+    """Let each node's committee decide on its datasets; the nodes have joined."""
+    with open_hub(Path(state.hub.folder)) as opened:
+        for place in state.nodes:
+            committee.add(opened, place.id, f"{COMMITTEE}-{place.key}")
 
 
 def found_the_node(folder: Path, state: State, place: Place) -> None:
@@ -78,6 +96,8 @@ def found_the_node(folder: Path, state: State, place: Place) -> None:
         outside_port=place.ports["outside"],
         dimse_port=place.ports.get("dimse"),
         console_url=place.url,
+        public_url=place.public_url,
+        permits="trust-hub" if place.key == TRUSTING else "countersign",
         sources=(sources[place.door],),
     )
     place.id = found_node(Path(place.folder), folder / "keys" / f"{place.key}.json", new)

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -21,10 +21,10 @@ from rich.console import Console
 
 from carina.app.node import join
 from carina.app.processes import only_one
+from carina.demo import access, journey
 from carina.demo import folder as memory
-from carina.demo import journey
 from carina.demo.folder import Place, State
-from carina.demo.founding import found_the_hub, found_the_node, plan
+from carina.demo.founding import appoint_committees, found_the_hub, found_the_node, plan
 from carina.demo.outgoing import Part
 from carina.demo.screen import Screen, welcome
 from carina.demo.sending import Report, aside_of, send
@@ -162,6 +162,7 @@ class Demonstration:
         self._wait_for_hub()
         for place, invitation in zip(self.state.nodes, invitations, strict=True):
             join(Path(place.folder), invitation)
+        appoint_committees(self.state)
         self.state.founded = True
         memory.save(options.folder, self.state)
 
@@ -279,10 +280,20 @@ class Demonstration:
             shown = any(count is not None for count in item.nodes.values())
             sums = f"{item.patients} patients, {item.studies} studies" if shown else "no number to show"
             self.screen.say(f"{item.name}: {sums} ({parts})")
-        self.write_report(searches=searches)
+        went = access.go(self.state, self.screen.say, figures_expected=not self.state.data)
+        for group in went.pooled:
+            self.screen.say(
+                f"Signal-to-noise ratio, {group['group']}: mean {group['mean']:.2f} of {group['n']} patients"
+            )
+        self.write_report(searches=searches, went=went)
         self.screen.say(f"The journey succeeded ({self.times.now():.0f} s)")
 
-    def write_report(self, searches: Sequence[journey.Search] = (), failed: str | None = None) -> None:
+    def write_report(
+        self,
+        searches: Sequence[journey.Search] = (),
+        went: access.Access | None = None,
+        failed: str | None = None,
+    ) -> None:
         """Write times and counts to the file that was asked for, if one was; `failed`: the sentence that says why."""
         if self.options.report is None:
             return
@@ -310,6 +321,7 @@ class Demonstration:
                 {"name": item.name, "patients": item.patients, "studies": item.studies, "nodes": item.nodes}
                 for item in searches
             ],
+            "access": None if went is None else asdict(went),
         }
         self.options.report.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

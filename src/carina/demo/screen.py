@@ -90,12 +90,12 @@ def _table(rows: list[NodeProgress], seconds: float) -> RenderableType:
 
 
 def welcome(console: Console, state: State) -> None:
-    """The address, the accounts, three things to try."""
+    """The address, the accounts, four things to try."""
     lines = [Text(f"Open {state.hub.url}", style="bold"), Text()]
     for key, address in (("hub", state.hub.url), *((place.key, place.url) for place in state.nodes)):
         lines.append(Text(address))
         lines += [
-            Text(f"    {account.name:<12}{account.password}") for account in state.accounts if account.service == key
+            Text(f"    {account.name:<24}{account.password}") for account in state.accounts if account.service == key
         ]
     lines += [
         Text(),
@@ -103,7 +103,9 @@ def welcome(console: Console, state: State) -> None:
         Text(f"   {state.hub.url}/explorer?modality=CT&body_part=CHEST"),
         Text("2. See what arrived and what waits in quarantine, as manager of a node:"),
         Text(f"   {state.nodes[0].url}"),
-        Text("3. The same from another terminal:"),
+        Text("3. Request access as researcher, decide as a committee, sign as manager, then look and run:"),
+        Text(f"   {state.hub.url}/datasets"),
+        Text("4. The same from another terminal:"),
         Text(f"   {_command()} login {state.hub.url} --account researcher"),
         Text(f"   {_command()} search --modality MR"),
     ]
