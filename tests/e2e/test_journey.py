@@ -228,8 +228,7 @@ def revoke_and_be_cut_off(demo: Demo, member: Page, open_page: Page, node: dict[
     """The committee ends the permit; the page that is open closes by itself, and its pictures are refused."""
     address = str(open_page.locator("#stage img").get_attribute("src"))
     member.get_by_role("link", name="Committee", exact=True).click()
-    member.get_by_role("link", name=PROJECT).first.click()
-    member.get_by_role("link", name="Go to the permit").click()
+    member.locator("tr", has_text=PROJECT).get_by_role("link").first.click()
     member.get_by_label("Reason").fill("The project is over")
     member.once("dialog", lambda dialog: dialog.accept())
     member.get_by_role("button", name="End the permit").click()

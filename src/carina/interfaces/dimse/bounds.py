@@ -22,6 +22,7 @@ from carina.interfaces.room import Room
 
 MAX_ASSOCIATIONS = 50
 PER_ADDRESS = 20  # connections of one address
+MAX_READERS = 20  # associations of researchers, so that scanners find room
 SILENT = 16  # connections that have not asked for an association yet; one more, and the oldest makes room
 FIRST_WORD = 10.0  # s in which they must
 PDU_WITHIN = 60.0  # s from a PDU's first byte to its last
@@ -60,9 +61,13 @@ class _Socket(AssociationSocket):
 
 
 class BoundedAssociation(Association):
-    """An association that gives back what it holds when it ends."""
+    """An association that gives back what it holds when it ends.
+
+    secret  of the visit that its requestor has shown, or empty
+    """
 
     incoming: Incoming
+    secret: str = ""
 
     def run(self) -> None:
         """The association's thread."""
@@ -94,10 +99,12 @@ class BoundedServer(ThreadedAssociationServer):
     request_queue_size = 128
     largest: int
     room: Room
+    outgoing: Room
 
     def __init__(self, entity: AE, address: tuple[str, int], ae_title: str, handlers: list[Any], largest: int) -> None:
         self.largest = largest
         self.room = Room(2 * largest)
+        self.outgoing = Room(2 * largest)
         self.visitors = Visitors()
         super().__init__(
             entity,

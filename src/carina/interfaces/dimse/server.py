@@ -1,5 +1,7 @@
 """C-STORE and C-ECHO over the DICOM upper layer, PS3.7 and PS3.8. Each instance goes through the node's one door.
 
+C-FIND and C-GET are in `retrieve`.
+
 pynetdicom writes whole data sets into its log lines, so its loggers are closed.
 """
 
@@ -17,6 +19,7 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event
 
 from carina.errors import BadSettings, Busy, CarinaError, Full
+from carina.interfaces.dimse import retrieve
 from carina.interfaces.dimse.bounds import FIRST_WORD, MAX_ASSOCIATIONS, BoundedAssociation, BoundedServer
 from carina.model.instance import Reason, Source
 from carina.node.ingest import Receipt, receive, refuse_unkept
@@ -65,7 +68,8 @@ class DimseServer:
 
 
 def start_dimse(node: Node, host: str, port: int, ae_title: str, *, strict: bool = False) -> DimseServer:
-    """Listen for C-ECHO and C-STORE of every storage SOP class, private and unknown ones too, in any transfer syntax.
+    """Listen for C-ECHO and C-STORE of every storage SOP class, private and unknown ones too, in any transfer syntax;
+    and, of researchers, for C-FIND and C-GET.
 
     port    0 lets the system choose
     strict  whether a caller must name `ae_title`
@@ -79,12 +83,14 @@ def start_dimse(node: Node, host: str, port: int, ae_title: str, *, strict: bool
     except (TypeError, ValueError):
         raise BadSettings("The AE title cannot be used.", "It has 1 to 16 ASCII characters, no backslash.") from None
     entity.add_supported_context(_VERIFICATION)
+    for syntax in (retrieve.FIND, retrieve.GET):
+        entity.add_supported_context(syntax, retrieve.SYNTAXES)
     entity.require_called_aet = strict
     entity.maximum_associations = MAX_ASSOCIATIONS
     entity.acse_timeout = FIRST_WORD
     entity.maximum_pdu_size = _MAX_PDU
     entity.network_timeout = entity.dimse_timeout = _PATIENCE
-    handlers = [(evt.EVT_C_STORE, _store, [node]), (evt.EVT_C_ECHO, _echo)]
+    handlers = [(evt.EVT_C_STORE, _store, [node]), (evt.EVT_C_ECHO, _echo), *retrieve.handlers(node)]
     server = _listen(entity, host, port, ae_title, handlers, largest=node.largest_instance)
     entity._servers.append(server)  # as `AE.start_server` does; `shutdown` takes it off
     threading.Thread(target=server.serve_forever, name="dimse", daemon=True, kwargs={"poll_interval": 0.2}).start()

@@ -97,7 +97,7 @@ def test_an_instance_is_in_the_spool_when_its_sender_is_answered(door: Door) -> 
 def test_private_and_unknown_kinds_are_accepted_and_others_are_not(door: Door) -> None:
     with association(door.port, "1.3.46.670589.11.0.0.12.1", "1.2.840.10008.5.1.4.1.1.999", "2.25.77") as made:
         assert len(made.accepted_contexts) == 3
-    with association(door.port, CT_CLASS, "1.2.840.10008.5.1.4.1.2.2.1") as made:
+    with association(door.port, CT_CLASS, "1.2.840.10008.5.1.4.1.2.1.1") as made:
         assert [context.abstract_syntax for context in made.accepted_contexts] == [CT_CLASS]
 
 
