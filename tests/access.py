@@ -34,7 +34,7 @@ from carina.node import datasets, membership
 from carina.node import permits as node_permits
 from carina.node.membership import JoinedHub
 from carina.node.site import Node
-from carina.storage.schema import hub_permits, hub_tables
+from carina.storage.hub_schema import hub_permits, hub_tables
 
 PASSWORD = "correct horse battery"
 IMAGES_URL = "http://images.localhost:8722"

@@ -29,7 +29,7 @@ from carina.model.instance import Source
 from carina.model.search import Counts, NodeAnswer
 from carina.node.ingest import receive
 from carina.node.site import Node
-from carina.storage.schema import nodes
+from carina.storage.hub_schema import nodes
 
 PASSWORD = "correct horse battery"
 A, B, C = (NodeId(f"n-{letter * 26}") for letter in "abc")

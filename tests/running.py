@@ -15,7 +15,7 @@ from carina.hub.centre import Hub
 from carina.hub.runs import Job, Run
 from carina.model.clock import stamp
 from carina.model.job import Moments
-from carina.storage.schema import nodes
+from carina.storage.hub_schema import nodes
 
 KEY = SigningKey.from_seed(bytes(range(1, 33)))
 """With which every node of these tests signs."""

@@ -16,7 +16,7 @@ from carina.model.clock import stamp
 from carina.model.dataset import DatasetDescription, Group
 from carina.model.ids import DatasetIri, NodeId, ProjectId
 from carina.model.permit import Terms
-from carina.storage.schema import catalogue, nodes
+from carina.storage.hub_schema import catalogue, nodes
 
 MOST_OF_A_NODE = 1_000
 """Datasets that the catalogue takes from one node, withdrawn ones included."""

@@ -9,7 +9,7 @@ from carina.errors import Conflict, NotAllowed, NotFound
 from carina.hub.centre import Hub
 from carina.hub.nodes import get_node
 from carina.model.clock import stamp
-from carina.storage.schema import committees, hub_tables
+from carina.storage.hub_schema import committees, hub_tables
 
 _accounts = hub_tables.tables["accounts"]
 

@@ -7,7 +7,7 @@ from typing import Literal
 from sqlalchemy import Connection, insert
 
 from carina.model.clock import new_id
-from carina.storage.schema import request_events
+from carina.storage.hub_schema import request_events
 
 Step = Literal["submitted", "asked", "answered", "granted", "refused", "withdrawn", "revoked"]
 

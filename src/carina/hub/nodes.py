@@ -23,7 +23,7 @@ from carina.hub.centre import Hub
 from carina.model.clock import now, parse_stamp, stamp
 from carina.model.ids import NodeId
 from carina.model.keys import check_value
-from carina.storage.schema import catalogue, hub_tables, invitations, key_changes, nodes
+from carina.storage.hub_schema import catalogue, hub_tables, invitations, key_changes, nodes
 
 ONLINE_FOR = timedelta(seconds=60)
 LONGEST_INVITATION = 24 * 30  # hours

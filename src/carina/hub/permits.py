@@ -25,8 +25,8 @@ from carina.model.clock import now, parse_stamp, stamp
 from carina.model.ids import DatasetIri, NodeId
 from carina.model.permit import Action, Denial, NodeState, PermitState
 from carina.model.principal import Principal
-from carina.storage.schema import committees, hub_tables, nodes, request_items, requests, status_lists
-from carina.storage.schema import hub_permits as table
+from carina.storage.hub_schema import committees, hub_tables, nodes, request_items, requests, status_lists
+from carina.storage.hub_schema import hub_permits as table
 
 Condition = Literal["in force", "waits for the node", "declined by the node", "ended", "expired"]
 

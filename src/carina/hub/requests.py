@@ -24,8 +24,8 @@ from carina.model.ids import DatasetIri, NodeId
 from carina.model.permit import LIVE, Action, ItemState, Turn
 from carina.model.permit import actions as known_actions
 from carina.model.principal import Principal
-from carina.storage.schema import committees, hub_permits, hub_tables, nodes, request_events, request_items
-from carina.storage.schema import requests as table
+from carina.storage.hub_schema import committees, hub_permits, hub_tables, nodes, request_events, request_items
+from carina.storage.hub_schema import requests as table
 
 MOST_DATASETS, MOST_PEOPLE = 50, 50
 LONGEST_LINE, LONGEST_PURPOSE, LONGEST_DESCRIPTION = 200, 2_000, 10_000

@@ -27,9 +27,9 @@ from carina.model.ids import DatasetIri, HubId, NodeId
 from carina.model.job import ANALYSES, ENDED, JobOrder, JobState, Moments
 from carina.model.permit import Denial
 from carina.model.principal import Principal
-from carina.storage.schema import hub_jobs as jobs
-from carina.storage.schema import hub_permits, nodes, request_items
-from carina.storage.schema import runs as table
+from carina.storage.hub_schema import hub_jobs as jobs
+from carina.storage.hub_schema import hub_permits, nodes, request_items
+from carina.storage.hub_schema import runs as table
 
 KEPT_FOR = timedelta(days=7)
 """How long a job waits for its node."""

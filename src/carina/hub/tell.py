@@ -15,7 +15,7 @@ from carina.hub.centre import Hub
 from carina.hub.nodes import list_nodes
 from carina.hub.receive import open_from
 from carina.model.clock import stamp
-from carina.storage.schema import hub_jobs, hub_permits, hub_tables, runs
+from carina.storage.hub_schema import hub_jobs, hub_permits, hub_tables, runs
 
 _accounts = hub_tables.tables["accounts"]
 

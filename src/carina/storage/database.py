@@ -25,7 +25,8 @@ from sqlalchemy.exc import ArgumentError
 
 from carina.errors import BadSettings, Busy, CarinaError, Full, WrongKey
 from carina.model.keys import KeyRing, check_value, key_names
-from carina.storage.schema import hub_tables, node_tables
+from carina.storage.hub_schema import hub_tables
+from carina.storage.schema import node_tables
 
 Role = Literal["node", "hub"]
 TABLES: dict[Role, MetaData] = {"node": node_tables, "hub": hub_tables}

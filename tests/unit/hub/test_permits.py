@@ -50,7 +50,7 @@ from carina.model.permit import Terms
 from carina.model.principal import Principal
 from carina.node import permits as node_permits
 from carina.storage import accounts
-from carina.storage.schema import hub_permits
+from carina.storage.hub_schema import hub_permits
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ from carina.node.answer import answer
 from carina.node.membership import JoinedHub
 from carina.node.site import Node
 from carina.storage.database import check_keys
-from carina.storage.schema import nodes as table
+from carina.storage.hub_schema import nodes as table
 
 STRANGER = SigningKey.from_seed(b"x" * 32)
 NEXT = SigningKey.from_seed(b"y" * 32)

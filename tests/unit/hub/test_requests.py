@@ -37,8 +37,8 @@ from carina.hub.requests import AccessRequest, Item
 from carina.model.clock import now, parse_stamp
 from carina.model.permit import Terms
 from carina.model.principal import Principal
-from carina.storage.schema import hub_permits, request_items
-from carina.storage.schema import requests as request_table
+from carina.storage.hub_schema import hub_permits, request_items
+from carina.storage.hub_schema import requests as request_table
 
 SCRIPT = "<script>alert('x')</script> & \"quotes\" {{ 7*7 }} '; DROP TABLE permits; --"
 

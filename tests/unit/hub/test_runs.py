@@ -24,8 +24,8 @@ from carina.model.clock import new_id, now, parse_stamp, stamp
 from carina.model.principal import Principal
 from carina.node.site import Node
 from carina.storage import accounts
-from carina.storage.schema import hub_jobs, hub_permits
-from carina.storage.schema import nodes as node_rows
+from carina.storage.hub_schema import hub_jobs, hub_permits
+from carina.storage.hub_schema import nodes as node_rows
 
 ANALYSIS = "signal-statistics"
 NONE = wire.Jobs(progress={})

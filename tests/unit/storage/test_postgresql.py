@@ -16,7 +16,8 @@ from carina.model.cohort import All, AnyOf, Between, OneOf
 from carina.model.instance import Source
 from carina.storage import accounts, arrivals, cohort, search
 from carina.storage.audit import AuditTrail
-from carina.storage.schema import hub_tables, node_tables
+from carina.storage.hub_schema import hub_tables
+from carina.storage.schema import node_tables
 
 DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 

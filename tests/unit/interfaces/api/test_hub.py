@@ -29,7 +29,7 @@ from carina.model.permit import Terms
 from carina.model.search import total
 from carina.model.variables import VARIABLES
 from carina.settings import HubSettings
-from carina.storage.schema import nodes
+from carina.storage.hub_schema import nodes
 
 URL = "http://hub.localhost:8700"
 PASSWORD = "correct horse battery"

@@ -30,7 +30,8 @@ from carina.node.answer import answer
 from carina.node.authorise import authorise
 from carina.node.site import Node
 from carina.storage import accounts
-from carina.storage.schema import hub_permits, permit_states
+from carina.storage.hub_schema import hub_permits
+from carina.storage.schema import permit_states
 
 STRANGER = PermitKey.from_master(b"s" * 32)
 SIGNAL = "signal-statistics"

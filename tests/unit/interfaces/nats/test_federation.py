@@ -29,7 +29,7 @@ from carina.model.cohort import All, OneOf
 from carina.model.search import NodeAnswer
 from carina.node import datasets, membership
 from carina.node.site import Node
-from carina.storage.schema import nodes as table
+from carina.storage.hub_schema import nodes as table
 from carina.storage.schema import permit_states
 
 CT = OneOf("modality", ("CT",))

@@ -14,7 +14,7 @@ from carina.hub import requests
 from carina.hub.centre import Hub
 from carina.hub.requests import Item
 from carina.model.principal import Principal
-from carina.storage.schema import catalogue, nodes
+from carina.storage.hub_schema import catalogue, nodes
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from tests.pages import IRI_A, IRI_C, A
 
 from carina.hub.centre import Hub
-from carina.storage.schema import nodes
+from carina.storage.hub_schema import nodes
 
 
 def test_home_shows_the_sums_the_nodes_and_three_searches(anyone: TestClient) -> None:

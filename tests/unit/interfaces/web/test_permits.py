@@ -16,7 +16,7 @@ from carina.hub import permits
 from carina.hub.centre import Hub
 from carina.hub.permits import Permit
 from carina.model.principal import Principal
-from carina.storage.schema import hub_permits, nodes
+from carina.storage.hub_schema import hub_permits, nodes
 
 IMAGES = "https://images.example.org"
 

@@ -18,7 +18,7 @@ from carina.interfaces.web.words import duration, remaining
 from carina.model.clock import now, stamp
 from carina.model.permit import end_day, end_of
 from carina.model.principal import Principal
-from carina.storage.schema import catalogue, nodes, request_items
+from carina.storage.hub_schema import catalogue, nodes, request_items
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from carina.hub.centre import Hub
 from carina.hub.runs import Job, Run
 from carina.interfaces.web.runs import sentence, state_of
 from carina.model.principal import Principal
-from carina.storage.schema import nodes
+from carina.storage.hub_schema import nodes
 
 
 @pytest.fixture
