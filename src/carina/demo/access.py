@@ -21,12 +21,12 @@ from carina.demo.founding import COMMITTEE
 from carina.errors import CarinaError, JourneyFailed, NotAllowed, PermitDenied
 from carina.interfaces.api.access_documents import Permit
 from carina.interfaces.api.exports import Run
-from carina.interfaces.client.archive import Archive
+from carina.interfaces.client.archive import Archive, Instance
 from carina.interfaces.client.client import Client, connect
 from carina.model.clock import now
 from carina.model.permit import ACTIONS, Action
 
-PERMITTED: tuple[tuple[Action, ...], ...] = (("view", "retrieve", "analyse"), ("view", "analyse"), ("analyse",))
+PERMITTED: tuple[tuple[Action, ...], ...] = (ACTIONS, ("view", "analyse"), ("retrieve", "analyse"))
 """What each committee grants of the three actions that the researcher asks for, in the order of the nodes."""
 _PATIENCE = 90.0  # s for a node to hear of something, or to compute
 _CUT_OFF_WITHIN = 60.0  # s from a revocation to each node's refusal
@@ -62,7 +62,7 @@ def go(state: State, say: Callable[[str], None], figures_expected: bool = True) 
         say("Three committees have decided, and the data managers agree")
         with ExitStack() as visits:
             archives = _look(state, client, permits, done, visits)
-            done.looked = _a_slice(state.nodes[0], archives[state.nodes[0].key], figures_expected)
+            done.looked = _a_slice(state.nodes[0], archives[0], figures_expected)
             say(f"Looked at an image of {state.nodes[0].title}")
             _run(client, permits, done, figures_expected)
             say("An analysis came back from three nodes")
@@ -125,43 +125,69 @@ def _in_force(client: Client, permit: str) -> Permit:
 # --- look ---------------------------------------------------------------------------------------------------------
 
 
-def _look(
-    state: State, client: Client, permits: Sequence[Permit], done: Access, visits: ExitStack
-) -> dict[str, Archive]:
-    """Enter the nodes that permit it, look at a CT slice of the first, and try what is not permitted."""
-    archives = {}
-    for place, permit in zip(state.nodes, permits, strict=True):
+def _look(state: State, client: Client, permits: Sequence[Permit], done: Access, visits: ExitStack) -> list[Archive]:
+    """Enter each node, and try there what its committee has not granted: the node itself must refuse."""
+    archives = [visits.enter_context(client.open(permit)) for permit in permits]
+    for place, actions, archive in zip(state.nodes, PERMITTED, archives, strict=True):
         done.refused[place.title] = []
-        try:
-            archives[place.key] = visits.enter_context(client.open(permit))
-        except PermitDenied as refused:
-            _note(done, place, "view", refused)
-    second = archives[state.nodes[1].key]
-    try:
-        for study in second.studies()[:1]:
-            next(second.retrieve(study.uid))
-    except PermitDenied as refused:
-        _note(done, state.nodes[1], "retrieve", refused)
-    for place in state.nodes[1:]:
-        if not done.refused[place.title] and not state.data:
-            raise JourneyFailed(f"{place.title} gave more than its committee had granted.")
+        instance = _first_image(archive)
+        if instance is None:
+            continue
+        for action, reason in (("view", _picture(archive, instance)[1]), ("retrieve", _object(instance))):
+            if (reason == "") != (action in actions):
+                raise JourneyFailed(f"{place.title} did not keep to what its committee had granted ({action}).")
+            if reason:
+                done.refused[place.title].append({"asked": action, "reason": reason})
     return archives
 
 
-def _a_slice(place: Place, archive: Archive, expected: bool) -> dict[str, Any]:
-    """A CT slice as a picture that the node makes, and as a DICOM object."""
-    found = [series for study in archive.studies() for series in study.series if series.modality == "CT"]
-    if not found and not expected:
-        return {}
-    instance = found[0].instances[0]
+def _first_image(archive: Archive, modality: str = "") -> Instance | None:
+    """An image of the dataset, of this modality if one is named."""
+    wanted = (modality,) if modality else ("CT", "MR", "PT")
+    for study in archive.studies():
+        for series in study.series:
+            if series.modality in wanted:
+                return series.instances[0]
+    return None
+
+
+def _picture(archive: Archive, instance: Instance) -> tuple[bytes, str]:
+    """The image as the node draws it, and the reason why not."""
     path = f"/studies/{instance.study}/series/{instance.series}/instances/{instance.uid}/rendered"
     headers = {"Authorization": f"Bearer {archive.token}", "Accept": "image/png"}
     with http_client(archive.url, timeout=20) as http:
         answer = http.get(archive.dicomweb + path, headers=headers)
+    if answer.status_code == 403:
+        return b"", str(answer.json().get("reason"))
     if answer.status_code != 200 or not answer.content.startswith(b"\x89PNG"):
-        raise JourneyFailed(f"{place.title} did not render the image ({answer.status_code}).")
+        raise JourneyFailed(f"{archive.url} did not render the image ({answer.status_code}).")
+    return answer.content, ""
+
+
+def _object(instance: Instance) -> str:
+    """Fetch the image as a DICOM object; the reason why not."""
+    try:
+        instance.dataset()
+    except PermitDenied as refused:
+        return refused.reason
+    return ""
+
+
+def _a_slice(place: Place, archive: Archive, expected: bool) -> dict[str, Any]:
+    """A CT slice as a picture that the node makes, and as a DICOM object."""
+    instance = _first_image(archive, "CT")
+    if instance is None:
+        if expected:
+            raise JourneyFailed(f"{place.title} has no CT to look at.")
+        return {}
+    picture, _ = _picture(archive, instance)
     pixels = instance.dataset().pixel_array
-    return {"node": place.title, "rows": int(pixels.shape[0]), "columns": int(pixels.shape[1])}
+    return {
+        "node": place.title,
+        "rows": int(pixels.shape[0]),
+        "columns": int(pixels.shape[1]),
+        "picture_bytes": len(picture),
+    }
 
 
 # --- run ----------------------------------------------------------------------------------------------------------
@@ -204,20 +230,17 @@ def _run(client: Client, permits: Sequence[Permit], done: Access, figures_expect
 
 
 def _be_cut_off(
-    state: State, client: Client, permits: Sequence[Permit], archives: dict[str, Archive], done: Access
+    state: State, client: Client, permits: Sequence[Permit], archives: Sequence[Archive], done: Access
 ) -> None:
-    """Each committee ends its permit; then each node must refuse, a visit under it too."""
-    began = {}
+    """Each committee ends its permit; then each node must refuse the visit under it."""
+    began = []
     for place, permit in zip(state.nodes, permits, strict=True):
         with _signed_in(state, f"{COMMITTEE}-{place.key}") as member:
             member.revoke(permit, "The demonstration is over")
-        began[place.key] = time.monotonic()
-    for place, permit in zip(state.nodes, permits, strict=True):
-        refused = _until(
-            f"{place.title} refused",
-            partial(_refuses, place, permit.id, archives.get(place.key)),
-        )
-        seconds = time.monotonic() - began[place.key]
+        began.append(time.monotonic())
+    for place, archive, ended in zip(state.nodes, archives, began, strict=True):
+        refused = _until(f"{place.title} refused", partial(_refuses, archive))
+        seconds = time.monotonic() - ended
         if seconds > _CUT_OFF_WITHIN:
             raise JourneyFailed(f"{place.title} went on for {seconds:.0f} s after the revocation.")
         done.cut_off[place.title] = round(seconds, 1)
@@ -229,20 +252,13 @@ def _be_cut_off(
     raise JourneyFailed("An analysis began although its permits had ended.")
 
 
-def _refuses(place: Place, permit: str, archive: Archive | None) -> str | None:
-    """The reason for which the node refuses now; None while it does not."""
-    if archive is not None:
-        try:
-            archive.studies()
-        except PermitDenied as refused:
-            return refused.reason
-        return None
-    found = _at_node(place, permit)
-    return "revoked" if found is not None and found["hub_state"] == "ended" else None
-
-
-def _note(done: Access, place: Place, asked: Action, refused: PermitDenied) -> None:
-    done.refused[place.title].append({"asked": asked, "reason": refused.reason})
+def _refuses(archive: Archive) -> str | None:
+    """The reason for which the node refuses a visit now; None while it does not."""
+    try:
+        archive.studies()
+    except PermitDenied as refused:
+        return refused.reason
+    return None
 
 
 def _at_node(place: Place, permit: str) -> dict[str, Any] | None:

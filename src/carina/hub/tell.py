@@ -48,7 +48,8 @@ def marks(hub: Hub) -> dict[str, Mark]:
             if row[0] in found:
                 before = found[row[0]]
                 found[row[0]] = replace(before, permits=(*before.permits, tuple(row[1:])))
-        for node, jobs, cancelled in connection.execute(ordered.where(hub_jobs.c.expires_at > stamp())):
+        ordered = ordered.where(hub_jobs.c.expires_at > stamp()).group_by(hub_jobs.c.node)
+        for node, jobs, cancelled in connection.execute(ordered):
             if node in found:
                 found[node] = replace(found[node], jobs=(jobs, cancelled))
     return found

@@ -8,6 +8,7 @@ from carina.errors import BadInput
 
 _REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Characters that let a text look like another one (Unicode UAX #9, embeddings, overrides and isolates)."""
+_UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Zs", "Zl", "Zp"})
 _NO_LINE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _NO_PROSE = frozenset({"Cc", "Cs"})
 
@@ -38,7 +39,7 @@ def prose(text: object, what: str, most: int, *, least: int = 1) -> str:
 
 
 def _sized(text: str, what: str, least: int, most: int) -> str:
-    if len(text) < least:
+    if len(text) < least or (least and all(unicodedata.category(letter) in _UNSEEN for letter in text)):
         raise BadInput(f"{what} is missing.", f"It has {least} to {most} characters.")
     if len(text) > most:
         raise BadInput(f"{what} is too long.", f"It has at most {most} characters.")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # the client has no database
 
     AnyRun: TypeAlias = "hub_runs.Run | Run"
 
-COLUMNS = ("group", "node", "dataset", "n", "mean", "standard deviation", "m2")
+COLUMNS = ("group", "node", "dataset", "state", "n", "mean", "standard deviation", "m2")
 POOLED = "all nodes that released the group"
 """Stands for the node in a pooled row, which has no dataset."""
 
@@ -192,6 +192,9 @@ def analysis_from_json(value: Json) -> Analysis:
 def run_to_csv(run: AnyRun) -> str:
     """A row for each group of each node, then one for each pooled group (RFC 4180; the first row has the names).
 
+    A node that released nothing has one row, and one that did not release a group that others did has a row in it:
+    both without numbers, with the state of its job and the reason.
+
     Text that a spreadsheet would take for a formula begins with an apostrophe.
     """
     file = io.StringIO()
@@ -202,11 +205,24 @@ def run_to_csv(run: AnyRun) -> str:
 
 
 def _rows(run: AnyRun) -> Iterator[Iterable[object]]:
+    groups = [pooled.moments.group for pooled in run.pooled]
     for job in run.jobs:
-        for moments in job.groups:
-            yield (_cell(moments.group), _cell(job.node_title), _cell(job.dataset_title), *_numbers(moments))
+        place = (_cell(job.node_title), _cell(job.dataset_title))
+        released = {moments.group: moments for moments in job.groups}
+        for group in sorted({*groups, *released}) or [""]:
+            if group in released:
+                yield (_cell(group), *place, job.state, *_numbers(released[group]))
+            else:
+                yield (_cell(group), *place, _without(job), "", "", "", "")
     for pooled in run.pooled:
-        yield (_cell(pooled.moments.group), POOLED, "", *_numbers(pooled.moments))
+        yield (_cell(pooled.moments.group), POOLED, "", "pooled", *_numbers(pooled.moments))
+
+
+def _without(job: hub_runs.Job | Job) -> str:
+    """Why a job has no numbers for a group."""
+    if job.state == "done":
+        return "not released"
+    return f"{job.state}: {job.reason}" if job.reason else job.state
 
 
 def _numbers(moments: Moments) -> tuple[object, ...]:

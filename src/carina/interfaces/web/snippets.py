@@ -36,14 +36,20 @@ def dataset_snippets(url: str, iri: DatasetIri) -> list[Snippet]:
     return [Snippet("python", "Python", python), Snippet("shell", "Command line", f"carina datasets {url}")]
 
 
-def permit_snippets(url: str, permit: str, images: bool) -> list[Snippet]:
-    """The use of a permit in Python and for the shell; `images`: it opens images too, not only analyses."""
-    opened = f'hub.open("{permit}").studies()' if images else f'hub.run(["{permit}"])'
-    python = f'import carina\n\nwith carina.connect("{url}") as hub:\n    print({opened})'
-    return [
-        Snippet("python", "Python", python),
-        Snippet("shell", "Command line", f"carina login {url}\ncarina permits show {url} {permit}"),
-    ]
+def permit_snippets(url: str, permit: str, *, images: bool, analyse: bool) -> list[Snippet]:
+    """The use of a permit in Python and for the shell.
+
+    images    its node opens images
+    analyse   it is for analyses
+    """
+    python = f'import carina\n\nwith carina.connect("{url}") as hub:'
+    shell = f"carina login {url}\ncarina permits show {permit}"
+    if images:
+        python += f'\n    with hub.open("{permit}") as images:\n        print(images.studies())'
+    if analyse:
+        python += f'\n    run = hub.run(["{permit}"])'
+        shell += f"\ncarina run start {permit} --wait"
+    return [Snippet("python", "Python", python), Snippet("shell", "Command line", shell)]
 
 
 def _argument(part: OneOf | Between) -> str:

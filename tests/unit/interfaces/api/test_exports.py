@@ -99,21 +99,24 @@ def test_json_has_doubles_and_the_sample_standard_deviation() -> None:
 def test_the_table_has_a_row_for_each_node_and_group_and_then_the_pooled_ones() -> None:
     table = rows(RUN)
     assert tuple(table[0]) == COLUMNS
-    assert [(row["group"], row["node"], row["dataset"], row["n"]) for row in table] == [
-        ("CT", "Santa Aurelia", "Lung CT", "12"),
-        ("CT", "Waterland", "Breast MR", "30"),
-        ("MR", "Waterland", "Breast MR", "1"),
-        ("CT", POOLED, "", "42"),
-        ("MR", POOLED, "", "1"),
+    assert [(row["group"], row["node"], row["dataset"], row["state"], row["n"]) for row in table] == [
+        ("CT", "Santa Aurelia", "Lung CT", "done", "12"),
+        ("MR", "Santa Aurelia", "Lung CT", "not released", ""),
+        ("CT", "Waterland", "Breast MR", "done", "30"),
+        ("MR", "Waterland", "Breast MR", "done", "1"),
+        ("CT", "Banksia", "Lung CT", "waiting", ""),
+        ("MR", "Banksia", "Lung CT", "waiting", ""),
+        ("CT", POOLED, "", "pooled", "42"),
+        ("MR", POOLED, "", "pooled", "1"),
     ]
-    assert table[1]["mean"] == "-3.3333333333333335"
-    assert table[1]["m2"] == "1e-07"
-    assert (table[2]["mean"], table[2]["standard deviation"]) == ("20.0", "")
+    assert table[2]["mean"] == "-3.3333333333333335"
+    assert table[2]["m2"] == "1e-07"
+    assert (table[3]["mean"], table[3]["standard deviation"]) == ("20.0", "")
 
 
 def test_the_table_ends_each_line_as_rfc_4180_says() -> None:
     text = run_to_csv(RUN)
-    assert text.count("\r\n") == text.count("\n") == 6
+    assert text.count("\r\n") == text.count("\n") == 9
 
 
 @pytest.mark.parametrize(
@@ -128,7 +131,7 @@ def test_no_text_of_others_begins_a_formula(title: str) -> None:
 
 
 def test_numbers_stay_numbers_also_below_zero() -> None:
-    assert float(rows(RUN)[1]["mean"]) < 0
+    assert float(rows(RUN)[2]["mean"]) < 0
 
 
 def test_text_with_commas_quotes_and_lines_stays_in_its_cell() -> None:
@@ -137,8 +140,13 @@ def test_text_with_commas_quotes_and_lines_stays_in_its_cell() -> None:
     assert row["dataset"] == title
 
 
-def test_a_run_without_numbers_is_a_table_of_names_alone() -> None:
-    assert run_to_csv(replace(RUN, jobs=(SILENT,), pooled=())) == ",".join(COLUMNS) + "\r\n"
+def test_a_run_without_numbers_names_its_nodes_and_why() -> None:
+    refused = replace(SILENT, state="refused", reason="revoked")
+    table = rows(replace(RUN, jobs=(SILENT, refused), pooled=()))
+    assert [(row["group"], row["node"], row["state"], row["n"]) for row in table] == [
+        ("", "Banksia", "waiting", ""),
+        ("", "Banksia", "refused: revoked", ""),
+    ]
 
 
 def test_a_run_has_ended_when_every_job_has() -> None:

@@ -400,7 +400,9 @@ def test_a_run_is_begun_seen_and_cancelled(scene: Scene, rosa: Client) -> None:
     assert rosa.runs() == [rosa.run_state(begun)]
     assert rosa.cancel(begun).cancelled_at is not None
     assert rosa.run_state(begun).ended
-    assert rosa.run_csv(begun).splitlines() == ["group,node,dataset,n,mean,standard deviation,m2"]
+    [names, waiting] = rosa.run_csv(begun).splitlines()
+    assert names == "group,node,dataset,state,n,mean,standard deviation,m2"
+    assert waiting.split(",")[3] == "cancelled"
 
 
 def test_a_run_needs_a_permit_to_analyse(scene: Scene, rosa: Client, clara: Client) -> None:
@@ -503,7 +505,7 @@ def test_commands_begin_show_export_and_cancel_runs(scene: Scene, command: Calla
     assert "going on" in command(group, "list")
     assert json.loads(command(group, "export", begun["id"], "--format", "json"))["id"] == begun["id"]
     command(group, "export", begun["id"], "--output", str(tmp_path / "run.csv"))
-    assert (tmp_path / "run.csv").read_bytes() == b"group,node,dataset,n,mean,standard deviation,m2\r\n"
+    assert (tmp_path / "run.csv").read_bytes().startswith(b"group,node,dataset,state,n,mean,standard deviation,m2\r\n")
     assert "Cancelled" in command(group, "cancel", begun["id"])
     assert json.loads(command(group, "list", "--json"))[0]["cancelled_at"]
     assert json.loads(command(group, "show", begun["id"], "--json"))["jobs"][0]["state"] == "cancelled"
