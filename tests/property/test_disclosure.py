@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from carina.federation.disclosure import hide_small, release
+from carina.compute.moments import of
+from carina.federation.disclosure import hide_small, release, release_moments
 
 groups = st.dictionaries(st.sampled_from("ABCDEFGH"), st.integers(1, 60), min_size=1)
 thresholds = st.integers(2, 15)
@@ -68,3 +69,33 @@ def test_hiding_again_what_is_shown_hides_nothing_more(
 def test_a_count_is_shown_whole_or_not_at_all(patients: int, studies: int, threshold: int) -> None:
     counts = release(patients, studies, threshold)
     assert (counts.patients, counts.studies) == ((patients, studies) if patients >= threshold else (None, None))
+
+
+@settings(deadline=None)
+@given(groups, st.data(), st.integers(0, 30), thresholds)
+def test_a_result_gives_no_group_that_is_hidden_in_the_description_or_known_by_subtraction(
+    patients: dict[str, int], data: st.DataObject, without_group: int, threshold: int
+) -> None:
+    values = {name: data.draw(st.integers(1, count), label=name) for name, count in patients.items()}
+    overlap = data.draw(st.integers(0, sum(patients.values()) - max(patients.values())))
+    total = sum(patients.values()) - overlap + without_group
+    moments = [of(name, [1.0] * number) for name, number in values.items()]
+    released = {group.group: group.n for group in release_moments(moments, patients, total, threshold)}
+    assert released.keys() <= {group.value for group in hide_small(patients, total, threshold)}
+    assert all(number == values[name] >= threshold for name, number in released.items())
+    rest = total - sum(released.values())
+    hidden = values.keys() - released.keys()
+    if released and rest > 0:
+        assert rest >= threshold
+        assert not hidden or len(hidden) + (total > sum(values.values())) > 1
+
+
+@settings(deadline=None)
+@given(groups, st.integers(0, 30), st.sets(st.sampled_from("ABCDEFGH")), thresholds)
+def test_with_a_value_of_every_patient_a_result_gives_what_the_description_shows(
+    patients: dict[str, int], without_group: int, analysed: set[str], threshold: int
+) -> None:
+    total = sum(patients.values()) + without_group
+    moments = [of(name, [1.0] * number) for name, number in patients.items() if name in analysed]
+    described = {group.value for group in hide_small(patients, total, threshold)}
+    assert {group.group for group in release_moments(moments, patients, total, threshold)} == described & analysed

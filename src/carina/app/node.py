@@ -24,7 +24,7 @@ from carina.interfaces.api.identity import Identity, LocalAccounts
 from carina.interfaces.api.node import inside_routes, outside_routes
 from carina.interfaces.api.problems import exception_handlers
 from carina.interfaces.api.security import Rules, middleware, networks
-from carina.interfaces.api.visitors import visitors
+from carina.interfaces.api.visitors import entries, visitors
 from carina.interfaces.dicomweb.opening import by_staff
 from carina.interfaces.dicomweb.outside import dataset_dicomweb_routes
 from carina.interfaces.dicomweb.routes import dicomweb_routes, store_routes
@@ -129,7 +129,8 @@ def outside_application(node: Node, settings: NodeSettings) -> Starlette:
     routes: list[BaseRoute] = [*health_routes(node.engine)]
     if settings.public_url is not None:
         images = dataset_dicomweb_routes(node, identity.cookie, url)
-        routes = [*outside_routes(node), *images, *outside_pages(node, identity)]
+        limit = entries()
+        routes = [*outside_routes(node, limit), *images, *outside_pages(node, identity, limit)]
     return Starlette(
         routes=routes,
         middleware=middleware(rules, identity, error_page),

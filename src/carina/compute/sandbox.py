@@ -1,15 +1,20 @@
 """Run a function in a process of its own, within bounds, and say in one word how that ended.
 
-What goes wrong in there (a crash in a decoder, memory without end, a loop) ends that process only. The process has no
-standard output, leaves no core file behind, does not outlive the one that started it, and its memory is bounded: the
-kernel counts what it may write to (RLIMIT_DATA: heap, stacks of threads and private maps, but not libraries, which
-RLIMIT_AS would count too).
+What goes wrong in there (a crash in a decoder, memory without end, a loop) ends that process only, and what it has
+started with it. The process has no standard output, leaves no core file behind, and does not outlive the one that
+started it. This bounds honest code that breaks. It does not hold code that means harm: the process may read and write
+what the node may, and could leave its session.
+
+The kernel counts what the process may write to (RLIMIT_DATA: heap, stacks of threads and private maps, but not
+libraries), and, more widely, all that it maps, shared memory too (RLIMIT_AS). No file grows beyond as many bytes as the
+memory (RLIMIT_FSIZE); a bound much smaller would stop SQLite from sorting and from tidying the node's records up.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import importlib
 import logging
 import multiprocessing
@@ -20,6 +25,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from carina.model.job import Failure
@@ -28,6 +34,8 @@ _DONE, _OUT_OF_MEMORY, _CRASHED = 43, 44, 45
 """Exit codes. Not 0, with which anything may end that calls `exit`."""
 _FAILURES: dict[int, Failure] = {_OUT_OF_MEMORY: "out-of-memory", -signal.SIGKILL: "out-of-memory"}
 _PR_SET_PDEATHSIG = 1
+_LIBRARIES = 1 << 30
+"""Bytes of addresses beside the memory: libraries map about 160 MB, and each thread reserves up to 128 MB unused."""
 _ONE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _log = logging.getLogger(__name__)
 
@@ -69,21 +77,37 @@ def run(
                 return word
         return "" if process.exitcode == _DONE else _FAILURES.get(process.exitcode, "crashed")
     finally:
-        process.kill()
-        process.join()
-        process.close()
+        _end(process)
+
+
+def _end(process: BaseProcess) -> None:
+    """Kill the process and, by its session's group, what it has started."""
+    group = process.pid
+    process.kill()
+    process.join()
+    if group is not None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # nothing is left of it
+            os.killpg(group, signal.SIGKILL)
+    process.close()
 
 
 def _child(parent: int, memory: int, module: str, function: str, args: tuple[Any, ...]) -> None:
+    os.setsid()
     _end_with(parent)
-    with contextlib.suppress(ValueError):  # a lower bound holds already
-        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _bound(resource.RLIMIT_DATA, memory)
+    _bound(resource.RLIMIT_AS, memory + _LIBRARIES)
+    _bound(resource.RLIMIT_FSIZE, memory)
+    _bound(resource.RLIMIT_CORE, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))  # read when numpy is imported, which is only now
     os._exit(_call(module, function, args))
+
+
+def _bound(limit: int, most: int) -> None:
+    with contextlib.suppress(ValueError):  # a lower bound holds already
+        resource.setrlimit(limit, (most, most))
 
 
 def _call(module: str, function: str, args: tuple[Any, ...]) -> int:
@@ -96,6 +120,8 @@ def _call(module: str, function: str, args: tuple[Any, ...]) -> int:
     except MemoryError:
         return _OUT_OF_MEMORY
     except BaseException as error:  # noqa: BLE001  SystemExit too: only a return is an end as it should be
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            return _OUT_OF_MEMORY
         _log.error("job-crashed", extra={"error": type(error).__name__})
         return _CRASHED
     finally:

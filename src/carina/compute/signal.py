@@ -13,8 +13,6 @@ from carina.dicom.frames import decoded
 from carina.dicom.quiet import quiet
 from carina.errors import InvalidInstance
 
-MODALITIES = frozenset({"CT", "MR", "PT", "MG", "US", "NM", "CR", "DX", "XA"})
-"""Those that are images; segmentations, plans, reports and presentation states are not."""
 MONOCHROME = frozenset({"MONOCHROME1", "MONOCHROME2"})
 AIR = -1000.0  # HU
 BINS = 256

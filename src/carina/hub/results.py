@@ -9,9 +9,10 @@ from decimal import Decimal
 from sqlalchemy import RowMapping
 
 from carina.compute import moments
+from carina.compute.groups import GROUPS
 from carina.errors import Conflict, InvalidMessage
 from carina.federation import wire
-from carina.federation.disclosure import release_moments
+from carina.federation.disclosure import at_least
 from carina.federation.signing import peek, verify
 from carina.hub.centre import Hub
 from carina.hub.nodes import key_of
@@ -19,6 +20,9 @@ from carina.model.job import ANALYSES, Moments
 
 LARGEST = Decimal("1e100")
 """No mean or M2 is as large; doubles hold the pooled ones of any number of nodes."""
+SMALLEST = Decimal("1e-100")
+"""None but zero is as small. Between the two, sums in fractions stay short."""
+MOST_GROUPS = 20
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,8 @@ class Pooled:
     """A group over all that released it.
 
     released  names of the nodes; with the dataset's where a node has several of the run's
-    withheld  those that are done and did not release it: fewer patients than their threshold, or none
+    withheld  those that are done and did not release it: of no patient, of fewer than their threshold, or of so many
+              that others could be worked out
     """
 
     moments: Moments
@@ -59,13 +64,21 @@ def require_genuine(hub: Hub, node: str, text: str, job: RowMapping) -> None:
     expected["analysis_version"] = ANALYSES[job["analysis"]].version
     if any(getattr(said, name) != value for name, value in expected.items()):
         raise Conflict("The result is not of this job.", "Update the node and the hub to the same version.")
+    _require_possible(said)
+
+
+def _require_possible(said: wire.Result) -> None:
     names = [group.group for group in said.groups]
-    if len(set(names)) < len(names) or not all(_possible(group) for group in said.groups):
-        raise InvalidMessage("The result has a group twice, or one of impossible numbers.")
+    if len(names) > MOST_GROUPS or len(set(names)) < len(names) or not GROUPS[said.analysis].issuperset(names):
+        raise InvalidMessage("The result has groups that the analysis does not make.")
+    if not all(_possible(Decimal(number)) for group in said.groups for number in (group.mean, group.m2)):
+        raise InvalidMessage("The result has impossible numbers.")
+    if any(Decimal(group.m2) < 0 for group in said.groups):
+        raise InvalidMessage("The result has a spread below zero.")
 
 
-def _possible(group: wire.Moments) -> bool:
-    return abs(Decimal(group.mean)) < LARGEST and 0 <= Decimal(group.m2) < LARGEST
+def _possible(number: Decimal) -> bool:
+    return len(number.as_tuple().digits) <= moments.DIGITS and (not number or SMALLEST <= abs(number) < LARGEST)
 
 
 def read_result(hub: Hub, text: str) -> Released:
@@ -73,7 +86,7 @@ def read_result(hub: Hub, text: str) -> Released:
     said = wire.read(wire.Result, peek(text.encode())[1])
     groups = (moments.read(group.group, group.n, group.mean, group.m2) for group in said.groups)
     threshold = max(said.threshold, hub.threshold)
-    return Released(release_moments(groups, threshold), threshold, said.version)
+    return Released(at_least(groups, threshold), threshold, said.version)
 
 
 def pool(released: Sequence[tuple[str, tuple[Moments, ...]]]) -> tuple[Pooled, ...]:

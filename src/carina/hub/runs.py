@@ -45,7 +45,7 @@ UNUSABLE = "unusable-result"
 _CLOSED: dict[Condition, tuple[Denial, str]] = {
     "ended": ("revoked", "was ended"),
     "expired": ("expired", "is past its last day"),
-    "declined by the node": ("declined", "was declined by the node's data manager"),
+    "refused by the node": ("declined", "was refused by the node's data manager"),
     "waits for the node": ("not-countersigned", "waits for the node, which has not put it in force"),
 }
 
@@ -80,7 +80,7 @@ class Job:
 class Run:
     """One analysis over the datasets of several permits, jobs by names of node and dataset.
 
-    A person known to two nodes counts twice in `pooled`.
+    A person known to two nodes counts twice in `pooled`, which is empty in a list of runs.
     """
 
     id: str
@@ -174,8 +174,8 @@ def cancel(hub: Hub, who: Principal, run: str) -> Run:
 
 
 def listed(hub: Hub, who: Principal) -> list[Run]:
-    """A person's own runs, newest first; an operator sees everybody's."""
-    return _runs(hub, _visible(who))
+    """A person's own runs, newest first; an operator sees everybody's. What is pooled, `get` says."""
+    return [_run(row, its_jobs) for row, its_jobs in _runs(hub, _visible(who))]
 
 
 def get(hub: Hub, who: Principal, run: str) -> Run:
@@ -183,14 +183,16 @@ def get(hub: Hub, who: Principal, run: str) -> Run:
     found = _runs(hub, (table.c.id == run) & _visible(who))
     if not found:
         raise NotFound("There is no such run.", "See the list of your runs.")
-    return found[0]
+    ((row, its_jobs),) = found
+    return _run(row, its_jobs, pool(_labelled(its_jobs)))
 
 
 def _visible(who: Principal) -> ColumnElement[bool]:
     return table.c.id.is_not(None) if "operator" in who.roles else table.c.account == who.subject
 
 
-def _runs(hub: Hub, condition: ColumnElement[bool]) -> list[Run]:
+def _runs(hub: Hub, condition: ColumnElement[bool]) -> list[tuple[RowMapping, list[Job]]]:
+    """Rows of runs, newest first, each with its jobs."""
     _end_overdue(hub)
     newest = select(table).where(condition).order_by(table.c.id.desc()).limit(MOST_LISTED)
     with hub.engine.connect() as connection:
@@ -200,7 +202,7 @@ def _runs(hub: Hub, condition: ColumnElement[bool]) -> list[Run]:
         found: dict[str, list[Job]] = {row["id"]: [] for row in rows}
         for row in connection.execute(of_runs).mappings():
             found[row["run"]].append(_job(hub, row))
-    return [_run(row, found[row["id"]]) for row in rows]
+    return [(row, found[row["id"]]) for row in rows]
 
 
 def _query() -> Select[Any]:
@@ -232,14 +234,18 @@ def _job(hub: Hub, row: RowMapping) -> Job:
     )
 
 
-def _run(row: RowMapping, its_jobs: Sequence[Job]) -> Run:
+def _run(row: RowMapping, its_jobs: Sequence[Job], pooled: tuple[Pooled, ...] = ()) -> Run:
+    return Run(**row, jobs=tuple(its_jobs), pooled=pooled)
+
+
+def _labelled(its_jobs: Sequence[Job]) -> list[tuple[str, tuple[Moments, ...]]]:
+    """What was released, each under its node's name, with the dataset's where the node has several jobs."""
     at_node = Counter(job.node for job in its_jobs)
-    done = [
+    return [
         (job.node_title if at_node[job.node] == 1 else f"{job.node_title}: {job.dataset_title}", job.groups)
         for job in its_jobs
         if job.state == "done"
     ]
-    return Run(**row, jobs=tuple(its_jobs), pooled=pool(done))
 
 
 # --- nodes --------------------------------------------------------------------------------------------------------
@@ -346,12 +352,18 @@ def _end_overdue(hub: Hub) -> None:
             return
     with hub.engine.begin() as connection:
         for row in _overdue(connection):
-            by_permit = row.expires_at > stamp()
-            state = "cancelled" if by_permit else "failed"
-            reason = "revoked" if by_permit and row.permit_state == "revoked" else "expired"
-            ended = {"state": state, "reason": reason, "since": stamp()}
-            connection.execute(update(jobs).where(jobs.c.id == row.id).values(**ended))
-            hub.audit.append(f"job-{state}", hub.id, row.id, connection, reason=reason)
+            _end_one(hub, connection, row)
+
+
+def _end_one(hub: Hub, connection: Connection, row: Any) -> None:
+    """End an overdue job, unless an outcome came first, where writers do not wait for each other."""
+    by_permit = row.expires_at > stamp()
+    state = "cancelled" if by_permit else "failed"
+    reason = "revoked" if by_permit and row.permit_state == "revoked" else "expired"
+    open_still = (jobs.c.id == row.id) & jobs.c.state.not_in(ENDED)
+    ended = {"state": state, "reason": reason, "since": stamp()}
+    if connection.execute(update(jobs).where(open_still).values(**ended)).rowcount:
+        hub.audit.append(f"job-{state}", hub.id, row.id, connection, reason=reason)
 
 
 def _overdue(connection: Connection) -> Sequence[Any]:

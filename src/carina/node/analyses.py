@@ -13,17 +13,18 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, distinct, func, select
 
 from carina.compute import moments
-from carina.compute.signal import MODALITIES, MONOCHROME, frame_snr
+from carina.compute.groups import MODALITIES
+from carina.compute.signal import MONOCHROME, frame_snr
 from carina.dicom import frames
 from carina.dicom.levels import tag_of
 from carina.dicom.parse import parse
 from carina.errors import CarinaError
 from carina.model.job import Moments
 from carina.node.site import Node
-from carina.storage.members import Members, instances_within
+from carina.storage.members import Members, instances_within, series_within
 from carina.storage.schema import instances, series, studies
 
 OnProgress = Callable[[int], None]
@@ -38,12 +39,15 @@ class Computed:
     """What came of the images.
 
     groups    all of them, small ones too: not for outside
+    patients  distinct patients of the dataset by group, with a value or without one; `total`: in all
     series    from which a value came
     empty     series whose image has no foreground to speak of
     left_out  series whose image could not be read or decoded
     """
 
     groups: tuple[Moments, ...]
+    patients: dict[str, int]
+    total: int
     series: int
     empty: int
     left_out: int
@@ -82,7 +86,22 @@ def signal_statistics(node: Node, members: Members, on_progress: OnProgress) -> 
     for (modality, _), of_patient in ratios.items():
         values[modality].append(statistics.median(of_patient))
     groups = tuple(moments.of(modality, values[modality]) for modality in sorted(values))
-    return Computed(groups, len(images) - empty - left_out, empty, left_out)
+    patients, total = _patients_by_modality(node, members)
+    return Computed(groups, patients, total, len(images) - empty - left_out, empty, left_out)
+
+
+def _patients_by_modality(node: Node, members: Members) -> tuple[dict[str, int], int]:
+    """Distinct patients with a member of each modality, images or not, as the dataset's description counts them.
+
+    Then how many there are in all.
+    """
+    number = func.count(distinct(studies.c.patient))
+    of_study = and_(studies.c.project == series.c.project, studies.c.study_uid == series.c.study_uid)
+    within = (series.c.project == members.project) & series_within(members)
+    each = select(series.c.modality, number).join(studies, of_study).where(within).group_by(series.c.modality)
+    every = select(number).select_from(series).join(studies, of_study).where(within)
+    with node.engine.connect() as connection:
+        return {row[0]: int(row[1]) for row in connection.execute(each)}, int(connection.execute(every).scalar_one())
 
 
 def _ratio(node: Node, image: _Image) -> float | None:

@@ -7,15 +7,17 @@ its row of the audit trail, so a job gives one result at most, whatever is kille
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, Literal, get_args
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, func, insert, select, update
 
-from carina.errors import InvalidMessage, NotFound, PermitDenied
+from carina.errors import InvalidMessage, NotFound, PermitDenied, TooMany
 from carina.federation import wire
 from carina.federation.disclosure import release_moments
 from carina.federation.papers import open_order
@@ -36,15 +38,21 @@ from carina.storage.schema import node_jobs as table
 End = Literal["done", "refused", "failed", "cancelled"]
 
 DOOR = "job"
-MOST_TOLD = 1_000
-"""Jobs in one message of progress."""
+MOST_OPEN = 1_000
+"""Jobs of one hub that have not ended: as many as one message of progress can name."""
 MOST_DELIVERED = 50
+MOST_STARTS = 3
+"""So often a job may be running when the node ends without warning; then it may be why."""
 REPLAYED_AFTER = timedelta(seconds=60)
 """For so long after its outcome was delivered, an order that comes again may have crossed it on the way."""
 PROGRESS_EVERY = 1.0  # s between writes of how far a job is
+PROGRESS_STEP = 25
+"""Percent. Finer steps would say how many series a dataset has whose numbers are hidden."""
 
 _OPEN = ("taken", "running")
 _FAILURES = get_args(Failure)
+_one_order = threading.Lock()
+"""The node's server alone takes orders; one at a time, so that an order that comes twice is judged and counted once."""
 _COMPUTE: dict[str, Callable[[Node, Members, analyses.OnProgress], analyses.Computed]] = {
     SIGNAL_STATISTICS.name: analyses.signal_statistics
 }
@@ -88,19 +96,29 @@ def take(node: Node, hub: str, paper: str, *, now: datetime | None = None) -> No
     the hub, which offers it again.
 
     Raises `InvalidMessage`, which the caller audits: malformed, forged, misaddressed, expired, `replayed` when the job
-    was answered before, or is another than the one of this id.
+    was answered before, or is another than the one of this id. Raises `TooMany` when the hub has too many jobs here;
+    the order then stays there too.
     """
     known = membership.get_hub(node, hub)
     if known.state != "joined" or known.permit_key is None:
         raise InvalidMessage("This node does not know the key of the hub's orders.", "Join again.", reason="forged")
     order = open_order(paper, known.permit_key, hub=known.id, node=node.id, now=now)
-    held = _find(node, hub, order.id)
-    if held is not None:
-        _require_same(node, held, order, now or present())
-        return
-    state, reason = _judged(node, order, now)
-    if state is not None:
-        _keep(node, order, paper, state, reason)
+    with _one_order:
+        held = _find(node, hub, order.id)
+        if held is not None:
+            _require_same(node, held, order, now or present())
+            return
+        _require_room(node, hub)
+        state, reason = _judged(node, order, now)
+        if state is not None:
+            _keep(node, order, paper, state, reason)
+
+
+def _require_room(node: Node, hub: str) -> None:
+    open_still = select(func.count()).select_from(table).where(table.c.hub == hub, table.c.state.in_(_OPEN))
+    with node.engine.connect() as connection:
+        if connection.execute(open_still).scalar_one() >= MOST_OPEN:
+            raise TooMany(f"This node has {MOST_OPEN} jobs of the hub that have not ended.", "They are done in turn.")
 
 
 def _judged(node: Node, order: JobOrder, now: datetime | None) -> tuple[JobState | None, str]:
@@ -137,7 +155,7 @@ def _require_same(node: Node, row: RowMapping, order: JobOrder, now: datetime) -
     """Raise `InvalidMessage` unless a known order is asked again as a hub does that has no outcome yet.
 
     One that asks long after it took the outcome in has lost it, or somebody plays an old order again: it is told the
-    same outcome once more, and nothing is computed.
+    same outcome once more, and nothing is computed. Of a refusal, which was audited, nothing more is said.
     """
     if any(row[name] != getattr(order, name) for name in ("run", "permit", "dataset", "subject", "analysis")):
         raise InvalidMessage("The order is another than the one of the same id.", reason="replayed")
@@ -145,13 +163,14 @@ def _require_same(node: Node, row: RowMapping, order: JobOrder, now: datetime) -
     if delivered is not None and now - parse_stamp(delivered) > REPLAYED_AFTER:
         with node.engine.begin() as connection:
             connection.execute(update(table).where(_this(order.hub, order.id)).values(delivered_at=None))
-        raise InvalidMessage("The job of this order was answered before.", reason="replayed")
+        if row["state"] != "refused":
+            raise InvalidMessage("The job of this order was answered before.", reason="replayed")
 
 
 def progress(node: Node, hub: str) -> dict[str, wire.Progress]:
     """How far the hub's jobs are that have not ended, the oldest first."""
     mine = (table.c.hub == hub) & table.c.state.in_(_OPEN)
-    oldest = select(table.c.id, table.c.state, table.c.percent).where(mine).order_by(table.c.id).limit(MOST_TOLD)
+    oldest = select(table.c.id, table.c.state, table.c.percent).where(mine).order_by(table.c.id).limit(MOST_OPEN)
     with node.engine.connect() as connection:
         rows = connection.execute(oldest).all()
     return {row.id: wire.Progress(state=row.state, percent=row.percent) for row in rows}
@@ -164,18 +183,42 @@ def stop(node: Node, hub: str, ids: Iterable[str]) -> None:
 
 
 def undelivered(node: Node, hub: str) -> list[wire.Outcome]:
-    """Outcomes that the hub has not taken in, the oldest first; results under the node's present key."""
+    """Outcomes that the hub has not taken in, the oldest first; results under the node's present key.
+
+    A result leaves only while its permit holds. When that has ended since, the job is refused and the result removed,
+    which is audited; while nobody can say, it waits.
+    """
     waits = (table.c.hub == hub) & table.c.state.in_(ENDED) & table.c.delivered_at.is_(None)
-    oldest = select(table).where(waits).order_by(table.c.finished_at, table.c.id).limit(MOST_DELIVERED)
+    oldest = select(table.c.id).where(waits).order_by(table.c.finished_at, table.c.id)
     with node.engine.connect() as connection:
-        rows = connection.execute(oldest).mappings().all()
-    return [_outcome(node, row) for row in rows]
+        ids = connection.execute(oldest).scalars().all()
+    found = (_outcome(node, hub, job) for job in ids)
+    return list(islice((outcome for outcome in found if outcome is not None), MOST_DELIVERED))
 
 
-def _outcome(node: Node, row: RowMapping) -> wire.Outcome:
+def _outcome(node: Node, hub: str, job: str) -> wire.Outcome | None:
+    """What to tell the hub of an ended job; None while that is not known."""
+    row = _find(node, hub, job)
+    denied = _denied(node, row) if row is not None and row["state"] == "done" else None
+    if denied is not None and denied != "status-unknown":
+        _take_back(node, hub, job, denied)
+        row, denied = _find(node, hub, job), None
+    if row is None or denied is not None:
+        return None
     result = under_present_key(node, row["result"]) if row["result"] is not None else None
     reason = "" if row["state"] == "done" else row["reason"] or row["state"]
     return wire.Outcome(job=row["id"], state=row["state"], reason=reason, result=result)
+
+
+def _take_back(node: Node, hub: str, job: str, reason: str) -> None:
+    """A result that still waits here may not leave any more: the job is refused, and nothing is left of the result."""
+    waits = _this(hub, job) & (table.c.state == "done") & table.c.delivered_at.is_(None)
+    refused = update(table).where(waits).values(state="refused", reason=reason, result=None)
+    with node.engine.begin() as connection:
+        row = _row(connection, hub, job)
+        if row is not None and connection.execute(refused).rowcount:
+            said = {"hub": hub, "dataset": row["dataset"], "permit": row["permit"], "reason": reason}
+            node.audit.append("job-refused", node.id, job, connection, **said, was="done")
 
 
 def delivered(node: Node, hub: str, job: str) -> None:
@@ -189,7 +232,10 @@ def delivered(node: Node, hub: str, job: str) -> None:
 
 
 def next_job(node: Node) -> tuple[str, str] | None:
-    """The hub and id of the job that has waited longest, of hubs whose states of permits are known now."""
+    """The hub and id of the job that has waited longest, of hubs whose states of permits are known now.
+
+    One that was begun before waits from then on, so that it cannot hold up the others for ever.
+    """
     limit = stamp(present() - STATES_GOOD_FOR)
     known = (permit_states.c.issued_at > limit) & (permit_states.c.received_at > limit) & (hubs.c.state == "joined")
     oldest = (
@@ -197,7 +243,7 @@ def next_job(node: Node) -> tuple[str, str] | None:
         .join(hubs, hubs.c.id == table.c.hub)
         .join(permit_states, permit_states.c.hub == table.c.hub)
         .where(table.c.state == "taken", known)
-        .order_by(table.c.received_at, table.c.id)
+        .order_by(func.coalesce(table.c.started_at, table.c.received_at), table.c.id)
         .limit(1)
     )
     with node.engine.connect() as connection:
@@ -208,17 +254,32 @@ def next_job(node: Node) -> tuple[str, str] | None:
 def begin(node: Node, hub: str, job: str) -> bool:
     """The job runs from now on; False when it no longer waits, as when it was cancelled."""
     waits = _this(hub, job) & (table.c.state == "taken")
+    values = {"state": "running", "percent": 0, "started_at": stamp(), "attempts": table.c.attempts + 1}
     with node.engine.begin() as connection:
-        began = connection.execute(
-            update(table).where(waits).values(state="running", percent=0, started_at=stamp())
-        ).rowcount
-    return began == 1
+        return connection.execute(update(table).where(waits).values(**values)).rowcount == 1
 
 
 def reset(node: Node) -> None:
-    """At the start of a node: what ran when it ended gave no result, and is done again."""
+    """While nothing runs, as at the start of a node: what is still called running gave no result, and is done again.
+
+    A job that was begun `MOST_STARTS` times without an end has failed.
+    """
+    runs = table.c.state == "running"
+    with node.engine.connect() as connection:
+        spent = connection.execute(select(table.c.hub, table.c.id).where(runs, table.c.attempts >= MOST_STARTS)).all()
+    for row in spent:
+        finish(node, row.hub, row.id, "failed", "crashed", running=True)
     with node.engine.begin() as connection:
-        connection.execute(update(table).where(table.c.state == "running").values(state="taken", percent=0))
+        connection.execute(update(table).where(runs).values(state="taken", percent=0))
+
+
+def put_back(node: Node, hub: str, job: str, reason: str) -> None:
+    """A running job was stopped for this constant word, which is not its fault: it waits again; audited."""
+    runs = _this(hub, job) & (table.c.state == "running")
+    values = {"state": "taken", "percent": 0, "attempts": table.c.attempts - 1}
+    with node.engine.begin() as connection:
+        if connection.execute(update(table).where(runs).values(**values)).rowcount:
+            node.audit.append("job-stopped", node.id, job, connection, reason=reason, hub=hub)
 
 
 def still_allowed(node: Node, hub: str, job: str) -> str | None:
@@ -228,8 +289,13 @@ def still_allowed(node: Node, hub: str, job: str) -> str | None:
         return "cancelled"
     if row["state"] != "running":
         return None  # it has just ended by itself
+    return _denied(node, row)
+
+
+def _denied(node: Node, row: RowMapping) -> str | None:
+    """Why the job's permit does not allow it now, as a word of `model.permit.Denial`; None when it does."""
     try:
-        judge(node, _principal(row["subject"], hub, row["permit"]), row["dataset"], "analyse")
+        judge(node, _principal(row["subject"], row["hub"], row["permit"]), row["dataset"], "analyse")
     except PermitDenied as denied:
         return denied.reason
     return None
@@ -247,10 +313,7 @@ def end(node: Node, hub: str, job: str, word: str) -> None:
     For `status-unknown` it waits again, to be done anew once the hub is heard.
     """
     if word == "status-unknown":
-        runs = _this(hub, job) & (table.c.state == "running")
-        with node.engine.begin() as connection:
-            if connection.execute(update(table).where(runs).values(state="taken", percent=0)).rowcount:
-                node.audit.append("job-stopped", node.id, job, connection, reason=word, hub=hub)
+        put_back(node, hub, job, word)
     elif word == "cancelled":
         finish(node, hub, job, "cancelled", running=True)
     else:
@@ -304,7 +367,7 @@ def compute_job(node: Node, hub: str, job: str) -> None:
     except PermitDenied as denied:
         end(node, hub, job, denied.reason)
         return
-    released = release_moments(computed.groups, node.threshold)
+    released = release_moments(computed.groups, computed.patients, computed.total, node.threshold)
     result = sign_result(node, row, grant.version, released)
     details = {
         "groups": {group.group: group.n for group in released},
@@ -324,19 +387,21 @@ def _within(grant: Grant) -> Members:
 
 
 class _Percent:
-    """Writes down how far a job is, at most once a second."""
+    """Writes down how far a job is, in steps, at most once a second."""
 
     def __init__(self, node: Node, hub: str, job: str) -> None:
         self._node = node
         self._runs = _this(hub, job) & (table.c.state == "running")
         self._written = time.monotonic()
+        self._step = 0
 
     def __call__(self, percent: int) -> None:
-        if time.monotonic() - self._written < PROGRESS_EVERY:
+        step = percent - percent % PROGRESS_STEP
+        if step == self._step or time.monotonic() - self._written < PROGRESS_EVERY:
             return
         with self._node.engine.begin() as connection:
-            connection.execute(update(table).where(self._runs).values(percent=percent))
-        self._written = time.monotonic()
+            connection.execute(update(table).where(self._runs).values(percent=step))
+        self._written, self._step = time.monotonic(), step
 
 
 # --- reading ------------------------------------------------------------------------------------------------------

@@ -137,6 +137,7 @@ hub_permits = Table(
     Column("node_state", String(12), nullable=False),  # unknown, waiting, in-force, declined, withdrawn
     Column("node_reason", String(200), nullable=False, default=""),
     Column("node_since", String(32), nullable=False),
+    Column("noted_at", String(32)),  # when the audit trail last took the node's word down
     Column("use", JSON, nullable=False),  # as the node counts: view, retrieve, analyse, last
     ForeignKeyConstraint(["item"], ["request_items.id"]),
     ForeignKeyConstraint(["node"], ["nodes.id"]),

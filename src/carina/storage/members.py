@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, FromClause, and_, exists, func, select
 
@@ -72,12 +73,13 @@ class SeriesSize:
     study_uid: str
     series_uid: str
     modality: str
+    number: int | None
     instances: int
 
 
 def sizes(connection: Connection, members: Members, study_uids: Collection[str]) -> list[SeriesSize]:
     """What these studies hold of the members, series by series."""
-    own = (series.c.study_uid, series.c.series_uid, series.c.modality)
+    own = (series.c.study_uid, series.c.series_uid, series.c.modality, series.c.series_number)
     wanted = select(*own, series.c.instance_count).where(series_within(members))
     if members.query is None:
         belongs = series.c.series_uid == instances.c.series_uid
@@ -85,6 +87,20 @@ def sizes(connection: Connection, members: Members, study_uids: Collection[str])
         wanted = counted.where(instances_within(members)).group_by(*own)
     of_these = series.c.study_uid.in_(list(study_uids))
     return [SeriesSize(*row) for row in connection.execute(wanted.where(of_these))]
+
+
+def first_headers(connection: Connection, members: Members, series_uids: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Of each of these series, which have members, the header of its first member by number and UID."""
+    if not series_uids:
+        return {}
+    order = (instances.c.instance_number, instances.c.uid)
+    place = func.row_number().over(partition_by=instances.c.series_uid, order_by=order).label("place")
+    ranked = select(instances.c.uid, place).where(instances.c.series_uid.in_(list(series_uids)))
+    if members.query is None:
+        ranked = ranked.where(instances_within(members))
+    first = ranked.subquery("first")
+    wanted = select(instances.c.series_uid, instances.c.header).join(first, first.c.uid == instances.c.uid)
+    return {row.series_uid: row.header for row in connection.execute(wanted.where(first.c.place == 1))}
 
 
 def _series_matches(members: Members, query: Query, of: FromClause) -> ColumnElement[bool]:

@@ -301,6 +301,7 @@ permits = Table(
     Column("visa", Text, nullable=False),
     Column("dataset", String(60), nullable=False, index=True),
     Column("subject", String(200), nullable=False),
+    Column("expires_at", String(32), nullable=False),  # as the visa says: for counting only, the visa decides
     Column("received_at", String(32), nullable=False),
     Column("state", String(12), nullable=False),  # waiting, agreed, declined, withdrawn: by this node's data manager
     Column("countersignature", Text),
@@ -309,6 +310,7 @@ permits = Table(
     Column("reason", String(200), nullable=False, default=""),
     PrimaryKeyConstraint("hub", "id"),
     ForeignKeyConstraint(["hub"], ["hubs.id"]),
+    Index(None, "hub", "expires_at", "received_at", "decided_at"),  # to count without reading the visas
 )
 permit_states = Table(
     "permit_states",
@@ -357,6 +359,7 @@ node_jobs = Table(
     Column("state", String(12), nullable=False, index=True),  # taken, running, done, refused, failed, cancelled
     Column("reason", String(40), nullable=False, default=""),
     Column("percent", Integer, nullable=False, default=0),
+    Column("attempts", Integer, nullable=False, default=0),  # how often it was begun
     Column("received_at", String(32), nullable=False),
     Column("started_at", String(32)),
     Column("finished_at", String(32)),

@@ -2,7 +2,9 @@
 
 What columns can decide exactly is decided in SQL, and then the paging is too. The rest is decided on the headers, row
 by row, by `dicom.query`. A search within a dataset sees nothing but its members: what is not one is neither found nor
-counted, nor does it decide on what is.
+counted, nor does it decide on what is. What the archive keeps of a study or series comes from any of its instances, so
+there the header of the first member stands for both, and an instance's own for itself; only the order of studies is the
+archive's.
 """
 
 from __future__ import annotations
@@ -14,10 +16,18 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, FromClause, RowMapping, Select, and_, exists, false, select
 
-from carina.dicom.levels import Level
+from carina.dicom.levels import BELONGS, COMPUTED, Level
 from carina.dicom.query import Match, Query, fits
 from carina.model.ids import PatientKey, ProjectId, Uid
-from carina.storage.members import Members, SeriesSize, instances_within, series_within, sizes, studies_within
+from carina.storage.members import (
+    Members,
+    SeriesSize,
+    first_headers,
+    instances_within,
+    series_within,
+    sizes,
+    studies_within,
+)
 from carina.storage.schema import instances, series, studies
 
 AT_ONCE = 500  # rows that are read together
@@ -50,7 +60,7 @@ def search(
     projects   only of these
     within     only these, as if the archive held nothing else
     """
-    wanted = _rows(query.level)
+    wanted = _rows(query.level, within)
     if projects is not None:
         wanted = wanted.where(studies.c.project.in_(list(projects)))
     if within is not None:
@@ -69,9 +79,9 @@ def search(
     return [_found(row, query.level) for row in islice(fitting, query.offset, query.offset + query.limit)]
 
 
-def _rows(level: Level) -> Select[Any]:
+def _rows(level: Level, within: Members | None) -> Select[Any]:
     """By UIDs alone, which no two projects share: SQLite would else take an index on the project, which many rows have
-    in common."""
+    in common. Within a dataset without what is kept of the whole study and series."""
     of_study = studies.c.study_uid == series.c.study_uid
     of_series = series.c.series_uid == instances.c.series_uid
     source: FromClause
@@ -85,6 +95,8 @@ def _rows(level: Level) -> Select[Any]:
         case "instance":
             columns, source = _STUDY + _SERIES + _INSTANCE, studies.join(series, of_study).join(instances, of_series)
             order = [series.c.study_uid, series.c.series_uid, instances.c.instance_number, instances.c.uid]
+    if within is not None:
+        columns = [column for column in columns if column.key not in _OF_ALL]
     return select(*columns).select_from(source).order_by(*order)
 
 
@@ -107,6 +119,10 @@ _INSTANCE: list[ColumnElement[Any]] = [
     instances.c.transfer_syntax_uid,
     instances.c.header.label("instance_header"),
 ]
+_OF_ALL = frozenset(
+    ("modalities", "series_count", "study_instances", "study_header", "series_instances", "series_header")
+)
+"""Columns that members and others have made together."""
 
 
 def _found(row: Row, level: Level) -> Found:
@@ -142,7 +158,37 @@ def _stream(connection: Connection, wanted: Select[Any], within: Members | None)
         known |= {uid: [] for uid in unknown}
         for size in sizes(connection, within, unknown):
             known[size.study_uid].append(size)
-        yield from (dict(row) | _sums(row, known[row["study_uid"]]) for row in part)
+        headers = first_headers(connection, within, _needed(part, known))
+        for row in part:
+            yield dict(row) | _sums(row, known[row["study_uid"]]) | _headers(row, known[row["study_uid"]], headers)
+
+
+def _needed(rows: Iterable[Row], known: dict[str, list[SeriesSize]]) -> set[str]:
+    """The series whose first members tell of these rows: its own of a series, the study's first; none of instances."""
+    above = [row for row in rows if row.get("uid") is None]
+    firsts = {_first(known[row["study_uid"]]) for row in above}
+    return {uid for uid in firsts | {row.get("series_uid") for row in above} if uid is not None}
+
+
+def _first(of_study: Iterable[SeriesSize]) -> str | None:
+    """Of the series that have members, the first by number."""
+    ordered = sorted(of_study, key=lambda size: (size.number is None, size.number or 0, size.series_uid))
+    return ordered[0].series_uid if ordered else None
+
+
+def _headers(row: Row, of_study: Iterable[SeriesSize], headers: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What members say of the study and series; an instance's own header says all."""
+    if row.get("uid") is not None:
+        return {"study_header": {}, "series_header": {}}
+    of_first = headers.get(_first(of_study) or "", {})
+    return {
+        "study_header": _of_level(of_first, "study"),
+        "series_header": _of_level(headers.get(row.get("series_uid", ""), {}), "series"),
+    }
+
+
+def _of_level(header: dict[str, Any], level: Level) -> dict[str, Any]:
+    return {tag: element for tag, element in header.items() if tag in BELONGS[level] and tag not in COMPUTED}
 
 
 def _sums(row: Row, of_study: Iterable[SeriesSize]) -> dict[str, Any]:
@@ -176,7 +222,8 @@ def _condition(match: Match, within: Members | None) -> tuple[ColumnElement[bool
     if match.tag == "00080061" and match.kind == "one-of":
         return _has_modality(match.values, within), True
     column = _COLUMNS.get(match.tag)
-    if column is None or (match.kind == "range" and match.tag != _STUDY_DATE):
+    of_others = within is not None and match.tag in _OF_ANY
+    if column is None or of_others or (match.kind == "range" and match.tag != _STUDY_DATE):
         return None, False
     if match.kind == "range":
         return _between(column, *match.values), True
@@ -204,6 +251,7 @@ def _between(column: ColumnElement[Any], low: str, high: str) -> ColumnElement[b
 _other = series.alias("other")
 _STUDY_DATE = "00080020"  # of eight digits always, so that texts compare as dates
 _NUMBERS = frozenset(("00200011", "00200013"))
+_OF_ANY = frozenset((_STUDY_DATE, "00080050", "00200010", "00200011"))  # their columns hold what any instance said
 _COLUMNS: dict[str, ColumnElement[Any]] = {
     _STUDY_DATE: studies.c.study_date,
     "00080050": studies.c.accession_number,

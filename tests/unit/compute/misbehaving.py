@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -55,6 +57,31 @@ def allocate_arrays() -> None:
     held = []
     while True:
         held.append(numpy.ones(1 << 20))
+
+
+def share(size: int) -> None:
+    """Ask for so many bytes that could be shared with others, and use none."""
+    held = mmap.mmap(-1, size)
+    assert len(held) == size
+
+
+def fill(path: Path, size: int) -> None:
+    """Make a file of so many bytes."""
+    with path.open("wb") as file:
+        file.seek(size - 1)
+        file.write(b"1")
+
+
+def leave_another_behind(path: Path) -> None:
+    """Start a process that does not end, and write down which; end by returning."""
+    other = subprocess.Popen(["/bin/sleep", "600"])
+    path.write_text(str(other.pid))
+
+
+def wait_for_another(path: Path) -> None:
+    """Start a process that does not end, and wait for it."""
+    leave_another_behind(path)
+    time.sleep(600)
 
 
 def work_with_arrays(size: int) -> None:

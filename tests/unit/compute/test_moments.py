@@ -4,7 +4,6 @@ import pytest
 
 from carina.compute.moments import digits, of, pool, std
 from carina.federation import wire
-from carina.federation.disclosure import release_moments
 from carina.model.job import Moments
 
 
@@ -47,9 +46,3 @@ def test_any_mean_has_a_form_that_messages_take_and_give_back(value: str) -> Non
     text = digits(Decimal(value))
     moments = wire.read(wire.Moments, {"group": "CT", "n": 1, "mean": text, "m2": "0E+0"})
     assert Decimal(moments.mean) == Decimal(value)
-
-
-def test_a_group_below_the_threshold_is_neither_given_nor_named() -> None:
-    groups = [of("MR", [1.0] * 3), of("PT", [1.0] * 2), of("CT", [2.0] * 4)]
-    assert [group.group for group in release_moments(groups, 3)] == ["CT", "MR"]
-    assert release_moments(groups, 5) == ()

@@ -83,6 +83,24 @@ def test_memory_within_the_bound_is_given_whatever_the_libraries_reserve() -> No
     assert run(misbehaving.work_with_arrays, MEMORY * 2) == "out-of-memory"
 
 
+def test_memory_that_could_be_shared_is_bounded_too_if_more_widely() -> None:
+    assert run(misbehaving.share, MEMORY * 5) == "out-of-memory"
+    assert run(misbehaving.share, MEMORY // 2) == ""
+
+
+def test_a_file_is_no_larger_than_the_memory(tmp_path: Path) -> None:
+    assert run(misbehaving.fill, tmp_path / "file", MEMORY) == ""
+    assert run(misbehaving.fill, tmp_path / "other", MEMORY + 1) == "crashed"
+
+
+def test_what_it_started_ends_with_it_whether_it_returned_or_was_stopped(tmp_path: Path) -> None:
+    assert run(misbehaving.leave_another_behind, tmp_path / "left") == ""
+    assert is_gone(int((tmp_path / "left").read_text()))
+    stop = lambda: "revoked" if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text() else None  # noqa: E731
+    assert run(misbehaving.wait_for_another, tmp_path / "pid", should_stop=stop) == "revoked"
+    assert is_gone(int((tmp_path / "pid").read_text()))
+
+
 def test_a_process_that_the_kernel_killed_was_out_of_memory(tmp_path: Path) -> None:
     def kill() -> None:
         if (tmp_path / "pid").exists():

@@ -8,19 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import literal, select, update
 from tests import access
 from tests.access import IMAGES_URL, Scene, open_scene
 from tests.federating import open_joined_node
 
 from carina.compute import moments
+from carina.compute.groups import GROUPS
 from carina.errors import BadInput, Conflict, InvalidMessage, NotFound, PermitDenied, TooMany
 from carina.federation import wire
 from carina.federation.papers import open_order
 from carina.hub import nodes, permits, runs
 from carina.hub.permits import Permit
+from carina.hub.results import MOST_GROUPS
 from carina.hub.runs import Run
 from carina.model.clock import new_id, now, parse_stamp, stamp
+from carina.model.job import ANALYSES
 from carina.model.principal import Principal
 from carina.node.site import Node
 from carina.storage import accounts
@@ -161,8 +164,8 @@ def test_another_persons_permit_is_not_found_also_for_the_committee(scene: Scene
     ("state", "reason", "words"),
     [
         ("waiting", "not-countersigned", "waits for the node"),
-        ("declined", "declined", "declined"),
-        ("withdrawn", "declined", "declined"),
+        ("declined", "declined", "refused"),
+        ("withdrawn", "declined", "refused"),
     ],
 )
 def test_a_permit_that_its_node_has_not_put_in_force_is_refused_by_the_datasets_name(
@@ -315,6 +318,19 @@ def test_a_job_waits_seven_days_for_its_node_and_then_has_failed(scene: Scene) -
     assert audited(scene, "job-failed") == [{"reason": "expired"}]
 
 
+def test_a_job_that_was_done_while_it_was_found_overdue_stays_done(scene: Scene) -> None:
+    run = started(scene, in_force(scene))
+    with scene.hub.engine.begin() as connection:
+        connection.execute(update(hub_jobs).values(expires_at=stamp(now() + timedelta(seconds=1))))
+    with scene.hub.engine.connect() as connection:
+        row = connection.execute(select(hub_jobs, literal("granted").label("permit_state"))).one()
+    runs.outcome(scene.hub, scene.node.id, done(scene, scene.node, run.jobs[0], {"CT": [1.0]}))
+    with scene.hub.engine.begin() as connection:
+        runs._end_one(scene.hub, connection, row)
+    assert seen(scene, run).jobs[0].state == "done"
+    assert audited(scene, "job-cancelled") == audited(scene, "job-failed") == []
+
+
 # --- outcomes -----------------------------------------------------------------------------------------------------
 
 
@@ -328,12 +344,46 @@ def test_a_hub_with_a_higher_threshold_shows_no_smaller_group(scene: Scene) -> N
     assert [pooled.moments.group for pooled in found.pooled] == ["MR"]
 
 
-@pytest.mark.parametrize(("mean", "m2"), [("1E+300", "1"), ("1", "-1"), ("1", "1E+300")])
+@pytest.mark.parametrize(
+    ("mean", "m2"),
+    [
+        ("1E+300", "1"),
+        ("1", "-1"),
+        ("1", "1E+300"),
+        ("1E-101", "1"),
+        ("-1E-9999", "1"),
+        ("1", "9E-9000"),
+        ("1.0000000000000000000000000000000001", "1"),
+    ],
+)
 def test_a_result_of_impossible_numbers_is_refused(scene: Scene, mean: str, m2: str) -> None:
     run = started(scene, in_force(scene))
     body = done(scene, scene.node, run.jobs[0], {}, groups=[{"group": "CT", "n": 4, "mean": mean, "m2": m2}])
     with pytest.raises(InvalidMessage):
         runs.outcome(scene.hub, scene.node.id, body)
+
+
+def test_a_result_of_zero_is_possible(scene: Scene) -> None:
+    run = started(scene, in_force(scene))
+    zero = [{"group": "CT", "n": 4, "mean": "0E+0", "m2": "0E-33"}]
+    runs.outcome(scene.hub, scene.node.id, done(scene, scene.node, run.jobs[0], {}, groups=zero))
+    assert seen(scene, run).pooled[0].moments.mean == 0
+
+
+@pytest.mark.parametrize(
+    "names", [["SEG"], ["CT", "ct"], ["<b>"], [f"G{number}" for number in range(21)]], ids=lambda names: names[-1]
+)
+def test_a_result_with_groups_that_the_analysis_does_not_make_is_refused(scene: Scene, names: list[str]) -> None:
+    run = started(scene, in_force(scene))
+    groups = [{"group": name, "n": 4, "mean": "1", "m2": "1"} for name in names]
+    with pytest.raises(InvalidMessage, match="groups"):
+        runs.outcome(scene.hub, scene.node.id, done(scene, scene.node, run.jobs[0], {}, groups=groups))
+    assert seen(scene, run).jobs[0].reason == "unusable-result"
+
+
+def test_every_analysis_has_its_groups() -> None:
+    assert GROUPS.keys() == ANALYSES.keys()
+    assert all(len(groups) <= MOST_GROUPS for groups in GROUPS.values())
 
 
 def test_a_result_is_taken_once_however_often_it_comes(scene: Scene) -> None:
@@ -473,6 +523,14 @@ def test_what_the_nodes_released_is_pooled_and_the_others_are_named(scene: Scene
     assert abs(ct.moments.m2 / together.m2 - 1) < Decimal("1e-30")
     assert (ct.released, ct.withheld) == (("Test node", "West node"), ())
     assert (mr.moments.n, mr.released, mr.withheld) == (1, ("Test node",), ("West node",))
+
+
+def test_a_list_of_runs_pools_nothing(scene: Scene) -> None:
+    run = started(scene, in_force(scene))
+    runs.outcome(scene.hub, scene.node.id, done(scene, scene.node, run.jobs[0], {"CT": [1.0, 2.0]}))
+    (found,) = runs.listed(scene.hub, scene.rosa)
+    assert (found.jobs[0].groups[0].n, found.pooled) == (2, ())
+    assert len(seen(scene, run).pooled) == 1
 
 
 def test_a_node_that_refused_is_in_no_pool(scene: Scene, second: Node) -> None:

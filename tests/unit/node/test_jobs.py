@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import statistics
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -22,7 +23,7 @@ from tests.unit.node import job_process
 from carina.compute import moments, sandbox
 from carina.compute.signal import frame_snr
 from carina.dicom.parse import parse
-from carina.errors import InvalidMessage, NotFound
+from carina.errors import InvalidMessage, NotFound, TooMany
 from carina.federation import wire
 from carina.federation.messages import seal_message
 from carina.federation.papers import make_order
@@ -34,8 +35,10 @@ from carina.model.clock import new_id, now, stamp
 from carina.model.ids import DatasetIri
 from carina.model.instance import CleanInstance
 from carina.model.job import JobOrder
-from carina.node import datasets, fetch, jobs, membership, snapshots
+from carina.node import analyses, datasets, fetch, jobs, membership, snapshots
+from carina.node import permits as node_permits
 from carina.storage.instances import InstanceStore
+from carina.storage.members import Members
 from carina.storage.schema import instances, node_jobs, permit_states, series, studies
 
 PATIENTS = ("P1", "P2", "P3", "P4")
@@ -290,6 +293,54 @@ def test_a_replayed_order_is_refused_and_audited_and_its_job_not_done_again(scen
     assert jobs.undelivered(scene.node, scene.hub.id) == [outcome]  # for a hub that has lost it
 
 
+def test_a_replayed_order_that_was_refused_is_told_once_more_and_leaves_no_further_trace(scene: Scene) -> None:
+    order = order_of(scene, access.permit_in_force(scene), subject="mallory")
+    paper = paper_of(scene, order)
+    assert offered(scene, paper) == []
+    jobs.delivered(scene.node, scene.hub.id, order.id)
+    with scene.node.engine.begin() as connection:
+        connection.execute(update(node_jobs).values(delivered_at=stamp(now() - timedelta(seconds=61))))
+    assert offered(scene, paper) == []
+    assert [outcome.job for outcome in jobs.undelivered(scene.node, scene.hub.id)] == [order.id]
+    for action in ("access-refused", "job-refused"):
+        assert len(scene.node.audit.entries(9, action=action)) == 1
+
+
+def take_at_once(scene: Scene, paper: str, times: int = 8) -> None:
+    """Take an order in several threads."""
+    takers = [threading.Thread(target=jobs.take, args=(scene.node, scene.hub.id, paper)) for _ in range(times)]
+    for taker in takers:
+        taker.start()
+    for taker in takers:
+        taker.join()
+
+
+def test_an_order_that_comes_several_times_at_once_is_one_use_and_one_job(scene: Scene) -> None:
+    permit = access.permit_in_force(scene)
+    take_at_once(scene, paper_of(scene, order_of(scene, permit)))
+    assert node_permits.get(scene.node, scene.hub.id, permit.id).use.analyse == 1
+    assert len(scene.node.audit.entries(9, action="job-taken")) == 1
+    take_at_once(scene, paper_of(scene, order_of(scene, permit, subject="mallory")))
+    assert len(scene.node.audit.entries(9, action="access-refused")) == 1
+
+
+def test_a_hub_has_so_many_jobs_at_a_node_and_no_more(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "MOST_OPEN", 2)
+    permit = access.permit_in_force(scene)
+    first, second, third = (order_of(scene, permit) for _ in range(3))
+    for order in (first, second):
+        jobs.take(scene.node, scene.hub.id, paper_of(scene, order))
+    jobs.take(scene.node, scene.hub.id, paper_of(scene, first))  # which it has
+    with pytest.raises(TooMany):
+        jobs.take(scene.node, scene.hub.id, paper_of(scene, third))
+    assert offered(scene, paper_of(scene, third)) == []  # it stays at the hub
+    assert len(jobs.list_jobs(scene.node)) == 2
+    assert node_permits.get(scene.node, scene.hub.id, permit.id).use.analyse == 2
+    jobs.stop(scene.node, scene.hub.id, [first.id])
+    jobs.take(scene.node, scene.hub.id, paper_of(scene, third))
+    assert state_of(scene, third.id) == ("taken", "")
+
+
 # --- computing ----------------------------------------------------------------------------------------------------
 
 
@@ -334,6 +385,61 @@ def test_with_fewer_patients_than_the_threshold_nothing_leaves_at_all(full: Scen
     assert done(strict).groups == ()
 
 
+def divided(scene: Scene, numbers: dict[str, int], start: int = 0) -> None:
+    """Take in so many patients of each modality, each with a value."""
+    made = [
+        image(f"{modality}{number}", elements={"Modality": modality})
+        for modality, wanted in numbers.items()
+        for number in range(start, wanted)
+    ]
+    take_in(scene.node, made)
+
+
+def test_a_result_gives_no_group_that_the_catalogue_hides_beside_a_small_one(scene: Scene) -> None:
+    divided(scene, {"CT": 5, "MR": 4, "PT": 2})
+    described = datasets.describe(scene.node, datasets.get(scene.node, scene.dataset))
+    assert (described.patients, [group.value for group in described.groups["modality"]]) == (11, ["CT"])
+    assert [(group.group, group.n) for group in done(scene).groups] == [("CT", 5)]
+    assert details(scene, "job-done")["withheld"] == 2
+
+
+def test_a_result_of_a_snapshot_gives_what_may_leave_beside_its_own_members(scene: Scene) -> None:
+    divided(scene, {"CT": 5, "MR": 4, "PT": 2})
+    snapshots.take(scene.node, "dora", scene.dataset)
+    described = datasets.describe(scene.node, datasets.get(scene.node, scene.dataset))
+    catalogue.accept(scene.hub, scene.node.id, membership.description(described))
+    divided(scene, {"PT": 4}, start=2)
+    assert [group.group for group in done(scene, access.permit_in_force(scene, version="1")).groups] == ["CT"]
+    assert [group.group for group in done(scene).groups] == ["CT", "MR", "PT"]
+
+
+def test_patients_are_counted_as_the_description_counts_them_and_in_a_snapshot_as_it_was(full: Scene) -> None:
+    divided(full, {"MR": 4, "SR": 3})
+    take_in(full.node, [image("P1", 9, study=2, series=7, elements={"Modality": "MR"})])
+    dataset = datasets.get(full.node, full.dataset)
+    described = datasets.describe(full.node, dataset)
+    snapshots.take(full.node, "dora", full.dataset)
+    live = Members(dataset.project, query=dataset.query)
+    first = Members(dataset.project, dataset=dataset.iri, number=1)
+    for members in (live, first):
+        found = analyses.signal_statistics(full.node, members, lambda percent: None)
+        assert found.total == described.patients
+        assert {group.value: group.patients for group in described.groups["modality"]} == found.patients
+    divided(full, {"MR": 9}, start=4)
+    assert analyses.signal_statistics(full.node, live, lambda percent: None).patients["MR"] == 10
+    assert analyses.signal_statistics(full.node, first, lambda percent: None).patients["MR"] == 5
+
+
+def test_progress_is_told_in_steps_that_do_not_count_the_series(full: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "PROGRESS_EVERY", 0.0)
+    take_in(full.node, [image(patient, 5, series=number) for patient in PATIENTS for number in (2, 3, 4)])
+    job = running(full)
+    told: set[int] = set()
+    watch = _Watched(full.node.instances, lambda: told.add(jobs.progress(full.node, full.hub.id)[job].percent))
+    jobs.compute_job(replace(full.node, instances=watch), full.hub.id, job)
+    assert told == {0, 25, 50, 75}
+
+
 def test_a_snapshot_holds_what_it_held_and_nothing_that_came_later(full: Scene) -> None:
     assert snapshots.take(full.node, "dora", full.dataset).number == 1
     described = datasets.describe(full.node, datasets.get(full.node, full.dataset))
@@ -351,12 +457,13 @@ def test_an_image_that_cannot_be_decoded_is_left_out_logged_and_counted(
     with full.node.engine.begin() as connection:
         content = connection.execute(select(instances.c.content).where(instances.c.instance_number == 2)).scalars()
         path = next(full.node.folder.rglob(f"{content.first()}.dcm"))
+    take_in(full.node, [image(patient, 5, series=2) for patient in PATIENTS])
     data = bytearray(path.read_bytes())
     path.write_bytes(bytes(data[:-100]))
     with caplog.at_level(logging.WARNING, logger="carina"):
         result = done(full)
-    assert result.groups[0].n == 3
-    assert details(full, "job-done")["left_out"] == 1
+    assert result.groups[0].n == 4
+    assert (details(full, "job-done")["series"], details(full, "job-done")["left_out"]) == (7, 1)
     (record,) = [record for record in caplog.records if record.message == "image-left-out"]
     assert vars(record)["error"] == "InvalidInstance"
 
@@ -367,7 +474,7 @@ def test_a_file_that_is_gone_and_an_image_of_nothing_are_left_out_too(full: Scen
     with full.node.engine.connect() as connection:
         gone = connection.execute(select(instances.c.content).where(instances.c.instance_number == 2)).scalars().first()
     next(full.node.folder.rglob(f"{gone}.dcm")).unlink()
-    assert done(full).groups[0].n == 3
+    assert done(full).groups == ()  # or one could count the two without a value
     audited = details(full, "job-done")
     assert (audited["series"], audited["empty"], audited["left_out"]) == (3, 1, 1)
 
@@ -522,6 +629,33 @@ def test_what_ran_when_the_node_ended_is_done_again_after_its_start(scene: Scene
     assert jobs.next_job(scene.node) == (scene.hub.id, interrupted)
 
 
+def test_a_job_at_whose_running_the_node_ended_three_times_has_crashed(scene: Scene) -> None:
+    job = taken(scene)
+    for _ in range(2):
+        assert jobs.begin(scene.node, scene.hub.id, job)
+        jobs.reset(scene.node)
+        assert state_of(scene, job) == ("taken", "")
+    assert jobs.begin(scene.node, scene.hub.id, job)
+    jobs.reset(scene.node)
+    assert state_of(scene, job) == ("failed", "crashed")
+    assert details(scene, "job-failed")["reason"] == "crashed"
+
+
+def test_a_job_that_was_stopped_by_no_fault_of_its_own_is_done_anew_however_often_behind_the_others(
+    scene: Scene,
+) -> None:
+    permit = access.permit_in_force(scene)
+    job, other = taken(scene, permit), taken(scene, permit)
+    for _ in range(5):
+        assert jobs.begin(scene.node, scene.hub.id, job)
+        jobs.put_back(scene.node, scene.hub.id, job, "interrupted")
+        assert state_of(scene, job) == ("taken", "")
+        assert jobs.next_job(scene.node) == (scene.hub.id, other)
+    assert details(scene, "job-stopped")["reason"] == "interrupted"
+    jobs.put_back(scene.node, scene.hub.id, job, "interrupted")  # it does not run
+    assert len(scene.node.audit.entries(9, action="job-stopped")) == 5
+
+
 def test_a_job_in_a_process_of_its_own_has_enough_memory_with_the_least_that_can_be_set(full: Scene) -> None:
     job = running(full)
     args = (full.node.folder, full.hub.id, job)
@@ -565,6 +699,34 @@ def test_what_has_not_ended_cannot_be_delivered(scene: Scene) -> None:
     jobs.delivered(scene.node, scene.hub.id, job)
     jobs.compute_job(scene.node, scene.hub.id, job)
     assert [item.job for item in jobs.undelivered(scene.node, scene.hub.id)] == [job]
+
+
+def test_a_result_does_not_leave_once_the_data_manager_has_taken_the_permit_back(full: Scene) -> None:
+    permit = access.permit_in_force(full)
+    job = running(full, permit)
+    jobs.compute_job(full.node, full.hub.id, job)
+    node_permits.withdraw(full.node, access.MANAGER, full.hub.id, permit.id, "No more.")
+    for _ in range(2):
+        (outcome,) = jobs.undelivered(full.node, full.hub.id)
+        assert (outcome.state, outcome.reason, outcome.result) == ("refused", "declined", None)
+    assert state_of(full, job) == ("refused", "declined")
+    with full.node.engine.connect() as connection:
+        assert connection.execute(select(node_jobs.c.result)).scalar_one() is None
+    assert details(full, "job-refused").items() >= {"reason": "declined", "was": "done"}.items()
+    assert len(full.node.audit.entries(9, action="job-refused")) == 1
+
+
+def test_a_result_waits_while_the_state_of_its_permit_is_not_known_and_holds_up_no_other_outcome(full: Scene) -> None:
+    permit = access.permit_in_force(full)
+    finished, refused = running(full, permit), taken(full, permit, subject="mallory")
+    jobs.compute_job(full.node, full.hub.id, finished)
+    forget_states(full)
+    assert [outcome.job for outcome in jobs.undelivered(full.node, full.hub.id)] == [refused]
+    access.tell_states(full.hub, full.node)
+    assert {outcome.job: outcome.state for outcome in jobs.undelivered(full.node, full.hub.id)} == {
+        finished: "done",
+        refused: "refused",
+    }
 
 
 def test_a_result_from_before_a_change_of_key_is_delivered_under_the_new_one(scene: Scene) -> None:

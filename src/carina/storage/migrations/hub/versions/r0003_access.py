@@ -96,6 +96,7 @@ def upgrade() -> None:
         sa.Column("node_state", sa.String(length=12), nullable=False),
         sa.Column("node_reason", sa.String(length=200), nullable=False),
         sa.Column("node_since", sa.String(length=32), nullable=False),
+        sa.Column("noted_at", sa.String(length=32), nullable=True),
         sa.Column("use", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(["item"], ["request_items.id"], name=op.f("fk_permits_item")),
         sa.ForeignKeyConstraint(["node"], ["nodes.id"], name=op.f("fk_permits_node")),

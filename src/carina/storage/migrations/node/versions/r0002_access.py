@@ -49,6 +49,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("reason", sa.String(length=40), nullable=False),
         sa.Column("percent", sa.Integer(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("received_at", sa.String(length=32), nullable=False),
         sa.Column("started_at", sa.String(length=32), nullable=True),
         sa.Column("finished_at", sa.String(length=32), nullable=True),
@@ -75,6 +76,7 @@ def upgrade() -> None:
         sa.Column("visa", sa.Text(), nullable=False),
         sa.Column("dataset", sa.String(length=60), nullable=False),
         sa.Column("subject", sa.String(length=200), nullable=False),
+        sa.Column("expires_at", sa.String(length=32), nullable=False),
         sa.Column("received_at", sa.String(length=32), nullable=False),
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("countersignature", sa.Text(), nullable=True),
@@ -85,6 +87,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("hub", "id", name=op.f("pk_permits")),
     )
     op.create_index(op.f("ix_permits_dataset"), "permits", ["dataset"], unique=False)
+    op.create_index(
+        op.f("ix_permits_hub_expires_at_received_at_decided_at"),
+        "permits",
+        ["hub", "expires_at", "received_at", "decided_at"],
+        unique=False,
+    )
     op.create_table(
         "snapshots",
         sa.Column("dataset", sa.String(length=60), nullable=False),
