@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
+from pydicom import Dataset
+
 from carina.dicom import frames
-from carina.dicom.json import bulk_data
+from carina.dicom.json import bulk_data, values_of
+from carina.dicom.kinds import COMPUTED
 from carina.dicom.parse import parse
 from carina.dicom.query import Query
-from carina.dicom.rendering import Media, Viewport, Window, render
 from carina.dicom.transcode import explicit_little_endian
-from carina.errors import PermitDenied
+from carina.errors import NotFound, PermitDenied
 from carina.model.permit import Action
 from carina.model.principal import Principal
 from carina.node.authorise import Grant, authorise, check, judge, members
@@ -31,6 +33,9 @@ Handed = Literal["instances", "frames", "bulk data", "rendered"]
 Form = Literal["stored", "native"]
 """As it is stored, or in Explicit VR Little Endian without compression."""
 
+_PIXELS = ("7FE00010", "7FE00008", "7FE00009")  # integers, floats, doubles
+_NO_PICTURES = frozenset(("SEG", "SR", "PR", "KO"))  # Modality (0008,0060), beside the RT ones
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -40,7 +45,7 @@ class Frame:
     syntax: str
 
 
-def granted(node: Node, who: Principal, dataset: str | None, actions: Sequence[Action]) -> Grant:
+def granted(node: Node, who: Principal, dataset: str | None, actions: Sequence[Action], *, count: bool = True) -> Grant:
     """`authorise`, for the first of the actions that a permit is for and the node allows; one use, or one refusal."""
     for action in actions[:-1]:
         try:
@@ -48,13 +53,47 @@ def granted(node: Node, who: Principal, dataset: str | None, actions: Sequence[A
         except PermitDenied as refused:
             if refused.reason in ("action-not-granted", "action-not-allowed"):
                 continue
-        return authorise(node, who, dataset, action, door=DOOR)
-    return authorise(node, who, dataset, actions[-1], door=DOOR)
+        return authorise(node, who, dataset, action, door=DOOR, count=count)
+    return authorise(node, who, dataset, actions[-1], door=DOOR, count=count)
 
 
-def still_granted(node: Node, who: Principal, grant: Grant) -> None:
-    """Raise `PermitDenied` when objects that are being fetched may no longer be."""
-    check(node, who, grant.dataset, "retrieve", door=DOOR)
+def still_granted(node: Node, who: Principal, grant: Grant, actions: Sequence[Action]) -> None:
+    """Raise `PermitDenied` when none of the actions, which `granted` was asked for, is allowed any more."""
+    granted(node, who, grant.dataset, actions, count=False)
+
+
+def is_picture(header: dict[str, Any]) -> bool:
+    """Whether the header of an instance is that of an image to look at, whose content is in its pixels. Of others, such
+    as segmentations, reports, and structures, doses and plans of radiotherapy, the header is the content or a part."""
+    modality = str(next(iter(values_of(header, "00080060")), "")).strip().upper()
+    sop_class = str(next(iter(values_of(header, "00080016")), ""))
+    if sop_class in COMPUTED or modality in _NO_PICTURES or modality.startswith("RT"):
+        return False
+    return any(tag in header for tag in _PIXELS)
+
+
+def may_retrieve(node: Node, who: Principal, grant: Grant) -> bool:
+    """Whether the objects themselves may be fetched, too; the question leaves no trace."""
+    try:
+        judge(node, who, grant.dataset, "retrieve")
+    except PermitDenied:
+        return False
+    return True
+
+
+def with_headers(
+    node: Node, who: Principal, grant: Grant, instances: Sequence[StoredInstance]
+) -> Sequence[StoredInstance]:
+    """Those whose whole headers may be read: all by who may fetch them, else the pictures (`is_picture`).
+
+    Raises `PermitDenied` when there are none.
+    """
+    pictures = [instance for instance in instances if is_picture(instance.header)]
+    if len(pictures) == len(instances) or may_retrieve(node, who, grant):
+        return instances
+    if not pictures:
+        check(node, who, grant.dataset, "retrieve", door=DOOR)
+    return pictures
 
 
 def find(node: Node, grant: Grant, query: Query) -> list[Found]:
@@ -104,30 +143,21 @@ def can_be_native(instance: StoredInstance) -> bool:
     return instance.frames == 0 or frames.can_decode(instance.transfer_syntax_uid)
 
 
-def read_frames(node: Node, instance: StoredInstance, numbers: Sequence[int], form: Form) -> list[Frame]:
-    """Frames by number, from 1. Raises `NotFound` for one that is not there, `InvalidInstance` for broken pixels."""
+def open_image(node: Node, instance: StoredInstance, numbers: Sequence[int]) -> Dataset:
+    """The instance, whose frames have these numbers, from 1. Raises `NotFound` for one that is not there."""
     dataset = parse(read(node, instance))
-    found = [frames.frame_bytes(dataset, number) for number in numbers]
-    if form == "stored" or not frames.syntax_of(dataset).is_encapsulated:
-        return [Frame(data, str(syntax)) for data, syntax in found]
-    return [Frame(frames.decoded(dataset, number).tobytes(), EXPLICIT_LITTLE_ENDIAN) for number in numbers]
+    total = frames.count(dataset)
+    if not all(1 <= number <= total for number in numbers):
+        raise NotFound("The instance has no such frame.", "Its Number of Frames says how many there are.")
+    return dataset
 
 
-def render_frames(
-    node: Node,
-    instance: StoredInstance,
-    numbers: Sequence[int],
-    *,
-    window: Window | None = None,
-    viewport: Viewport | None = None,
-    media: Media = "image/jpeg",
-    quality: int = 90,
-) -> list[bytes]:
-    """Frames as pictures. Raises as `read_frames`."""
-    dataset = parse(read(node, instance))
-    return [
-        render(dataset, number, window=window, viewport=viewport, media=media, quality=quality) for number in numbers
-    ]
+def read_frame(image: Dataset, number: int, form: Form) -> Frame:
+    """A frame of an image that is open. Raises `InvalidInstance` for broken pixels."""
+    if form == "stored" or not frames.syntax_of(image).is_encapsulated:
+        data, syntax = frames.frame_bytes(image, number)
+        return Frame(data, str(syntax))
+    return Frame(frames.decoded(image, number).tobytes(), EXPLICIT_LITTLE_ENDIAN)
 
 
 def read_bulk_data(node: Node, instance: StoredInstance, path: str) -> Frame:

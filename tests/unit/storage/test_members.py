@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, event, insert, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from tests.stored import BREAST, LUNG, SECOND, clean, diagnose, index, records
 
@@ -15,7 +15,7 @@ from carina.errors import InvalidQuery, NotFound
 from carina.model.cohort import All, AnyOf, Between, OneOf, Query
 from carina.model.ids import DatasetIri
 from carina.storage.index import find_instance, instances_of
-from carina.storage.members import Members, instances_within, series_within, sizes, studies_within
+from carina.storage.members import Members, first_headers, instances_within, series_within, sizes, studies_within
 from carina.storage.schema import datasets, instances, series, snapshot_members, snapshots, studies
 from carina.storage.search import Found, search
 
@@ -172,6 +172,87 @@ def test_what_is_no_member_does_not_decide_a_search(connection: Connection, memb
     assert ask(connection, members, "series", SeriesInstanceUID=clean(series=2).series_uid) == []
     assert ask(connection, members, "instance", SOPInstanceUID=clean(1, series=2).uid) == []
     assert len(ask(connection, members, ModalitiesInStudy="CT\\SEG", StudyInstanceUID=study)) == 1
+
+
+OTHERS: dict[str, tuple[str, Any, Any]] = {
+    "StudyDate": ("00080020", {"vr": "DA", "Value": ["20220202"]}, "20220101-20221231"),
+    "StudyTime": ("00080030", {"vr": "TM", "Value": ["101010"]}, "101010"),
+    "AccessionNumber": ("00080050", {"vr": "SH", "Value": ["SECRET"]}, "SECRET"),
+    "StudyDescription": ("00081030", {"vr": "LO", "Value": ["PET of the head"]}, "PET*"),
+    "PatientAge": ("00101010", {"vr": "AS", "Value": ["051Y"]}, "051Y"),
+    "StudyID": ("00200010", {"vr": "SH", "Value": ["77"]}, "77"),
+}
+"""What an instance says of its study that is no member: tag, element, and a search that has it."""
+
+
+@pytest.fixture(params=["live", "snapshot"])
+def mixed(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Connection, Members]]:
+    """A study whose PET came first, and says of it what its CT, of two slices, does not; and members of the CT."""
+    with records(tmp_path) as engine, engine.begin() as connection:
+        said = {tag: element for tag, element, _ in OTHERS.values()}
+        index(connection, clean(1, series=1, modality="PT", study_date="20220202"), study=said)
+        for number in (2, 1):
+            mine = {
+                "00081030": {"vr": "LO", "Value": [f"CT {number}"]},
+                "00080020": {"vr": "DA", "Value": ["20200101"]},
+            }
+            own = {"0008103E": {"vr": "LO", "Value": [f"slice {number}"]}}
+            index(connection, clean(number, series=2, study_date="20200101"), study=mine, series=own)
+        take_snapshot(connection)
+        yield connection, LIVE if request.param == "live" else FIRST_SNAPSHOT
+
+
+@pytest.mark.parametrize("level", ["study", "series", "instance"])
+def test_what_another_instance_says_of_the_study_is_neither_shown_nor_found(
+    mixed: tuple[Connection, Members], level: Level
+) -> None:
+    connection, members = mixed
+    found = ask(connection, members, level, includefield="all")
+    assert len(found) == (2 if level == "instance" else 1)
+    for one in found:
+        assert value(one, "00080020") == ["20200101"]
+        assert value(one, "00081030")[0].startswith("CT ")
+        assert not {"00080030", "00080050", "00101010", "00200010"} & one.header.keys()
+    for keyword, (_, _, search_for) in OTHERS.items():
+        assert ask(connection, members, level, **{keyword: search_for}) == [], keyword
+        assert ask(connection, None, level, **{keyword: search_for}), keyword
+    assert len(ask(connection, members, level, StudyDate="20200101", StudyDescription="CT*")) == len(found)
+
+
+def test_the_first_member_by_number_tells_of_study_and_series_and_each_instance_of_itself(
+    mixed: tuple[Connection, Members],
+) -> None:
+    connection, members = mixed
+    [study] = ask(connection, members)
+    [series] = ask(connection, members, "series")
+    assert (value(study, "00081030"), value(series, "00081030")) == (["CT 1"], ["CT 1"])
+    assert value(series, "0008103E") == ["slice 1"]
+    assert [value(one, "00081030") for one in ask(connection, members, "instance")] == [["CT 1"], ["CT 2"]]
+
+
+def test_a_slice_that_came_after_the_snapshot_tells_it_nothing(connection: Connection) -> None:
+    said = {"00081030": {"vr": "LO", "Value": ["Later"]}}
+    index(connection, clean(0, patient="A"), study=said, series={"0008103E": {"vr": "LO", "Value": ["Later"]}})
+    of_study = {"StudyInstanceUID": clean().study_uid}
+    for level in ("study", "series", "instance"):
+        for found in ask(connection, FIRST_SNAPSHOT, level, **of_study):
+            assert not {"00081030", "0008103E"} & found.header.keys()
+    assert value(ask(connection, LIVE, **of_study)[0], "00081030") == ["Later"]
+
+
+def test_the_first_member_is_found_without_reading_all(connection: Connection) -> None:
+    said: list[tuple[str, Any]] = []
+    note = lambda _connection, _cursor, statement, parameters, *_: said.append((statement, parameters))  # noqa: E731
+    event.listen(connection, "before_cursor_execute", note)
+    for members in (LIVE, FIRST_SNAPSHOT):
+        assert first_headers(connection, members, [clean().series_uid]).keys() == {clean().series_uid}
+        assert first_headers(connection, members, []) == {}
+    event.remove(connection, "before_cursor_execute", note)
+    assert len(said) == 2
+    for statement, parameters in said:
+        plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+        assert any("USING INDEX ix_instances_series_uid" in step for step in plan), plan
+        assert not [step for step in plan if step.startswith("SCAN") and "instances" in step], plan
 
 
 @pytest.mark.parametrize("members", [LIVE, FIRST_SNAPSHOT], ids=["live", "snapshot"])

@@ -27,10 +27,11 @@ RETRIEVE: tuple[Action, ...] = ("retrieve",)
 
 @dataclass(frozen=True)
 class Reader:
-    """Someone who may read, and what."""
+    """Someone who may read, and what. `actions`: one of them must stay granted while an answer is under way."""
 
     who: Principal
     grant: Grant
+    actions: Sequence[Action]
 
 
 Opener: TypeAlias = Callable[[Request, Sequence[Action]], Awaitable[Reader]]
@@ -42,7 +43,7 @@ def by_staff(node: Node, identify: Callable[[Request], Awaitable[Principal]]) ->
 
     async def open_archive(request: Request, actions: Sequence[Action]) -> Reader:
         who = await identify(request)
-        return Reader(who, await run_in_threadpool(granted, node, who, None, actions))
+        return Reader(who, await run_in_threadpool(granted, node, who, None, actions), actions)
 
     return open_archive
 
@@ -59,9 +60,12 @@ def by_visit(node: Node, cookie: str) -> Opener:
         secret = bearer(request) or kept
         visitor = await run_in_threadpool(visit, node, secret) if secret else None
         if visitor is None:
-            raise NotSignedIn("No visit of yours is open here.", "Open the dataset from your permit's page at the hub.")
+            raise NotSignedIn(
+                "You have not been let in here, or your visit has ended.",
+                "Open the dataset from your permit's page at the hub.",
+            )
         who = visitor.principal  # of one permit, so of one dataset
         ask = partial(granted, node, who, request.path_params["iri"], actions)
-        return Reader(who, await run_in_threadpool(ask))
+        return Reader(who, await run_in_threadpool(ask), actions)
 
     return open_dataset

@@ -18,11 +18,14 @@ _HINT = "See docs/conformance.md for the parameters of a rendered image."
 
 
 def frame_numbers(text: str) -> list[int]:
-    """`1,3,4` as numbers, or `BadInput`."""
-    items = text.split(",")
+    """`1,3,4` as numbers, each once, or `BadInput`."""
+    items = text.split(",", MAX_FRAMES)
     if len(items) > MAX_FRAMES or not all(item.isdecimal() and 0 < len(item) < 9 for item in items):
         raise BadInput("This is no list of frames.", f"Write up to {MAX_FRAMES} numbers with commas between, from 1.")
-    return [int(item) for item in items]
+    numbers = [int(item) for item in items]
+    if len(set(numbers)) < len(numbers):
+        raise BadInput("The list names a frame twice.", "Write each number once.")
+    return numbers
 
 
 def media_of(request: Request) -> tuple[Media, bool] | None:

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
-from functools import partial
 from typing import Any as Json
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from carina.dicom.levels import BELONGS, LEVELS, RETURNED, Level
 from carina.dicom.query import MAX_RESULTS, Match, Query, parse_query
 from carina.errors import BadInput
 from carina.interfaces.api.problems import problem
+from carina.interfaces.dicomweb.giving import give_document
 from carina.interfaces.dicomweb.media import DICOM_JSON, accepted, fits
 from carina.interfaces.dicomweb.opening import Reader
 from carina.model.ids import uid
-from carina.node.retrieve import find
+from carina.node.retrieve import find, is_picture, may_retrieve
 from carina.node.site import Node
 from carina.storage.search import Found
 
 _STUDY_UID, _SERIES_UID, _INSTANCE_UID, _RETRIEVE_URL = "0020000D", "0020000E", "00080018", "00081190"
 _PATH_TAGS = {"study": _STUDY_UID, "series": _SERIES_UID}
+_LISTED = frozenset(tag for level in LEVELS for tag in BELONGS[level])
 
 
 async def search(node: Node, request: Request, level: Level, reader: Reader) -> Response:
@@ -34,13 +36,28 @@ async def search(node: Node, request: Request, level: Level, reader: Reader) -> 
     named = {name: uid(value) for name, value in request.path_params.items() if name in _PATH_TAGS}
     path = [Match(_PATH_TAGS[name], "UI", "one-of", (value,)) for name, value in named.items()]
     query = replace(query, matches=(*path, *query.matches))
-    found = await run_in_threadpool(partial(find, node, reader.grant, query))
-    headers = {"Warning": warning} if (warning := _warning(query, len(found))) else {}
-    if not found:
+    rows = await run_in_threadpool(_rows, node, reader, query, set(named), root_of(request))
+    headers = {"Warning": warning} if (warning := _warning(query, len(rows))) else {}
+    if not rows:
         return Response(status_code=204, headers=headers)
-    wanted = _wanted(query, set(named))
-    root = root_of(request)
-    return JSONResponse([_row(item, query, wanted, root) for item in found], 200, headers, DICOM_JSON)
+    return await give_document(node, reader, await run_in_threadpool(dicom_json, rows), DICOM_JSON, headers)
+
+
+def _rows(node: Node, reader: Reader, query: Query, named: set[str], root: str) -> list[Json]:
+    """What is found. Of an object that is no picture, a permit to look shows what `BELONGS` lists."""
+    found = find(node, reader.grant, query)
+    wanted = _wanted(query, named)
+    no_pictures = [item for item in found if item.uid is not None and not is_picture(item.header)]
+    if no_pictures and not may_retrieve(node, reader.who, reader.grant):
+        for item in no_pictures:
+            for tag in item.header.keys() - _LISTED:
+                del item.header[tag]
+    return [_row(item, query, wanted, root) for item in found]
+
+
+def dicom_json(content: list[Json]) -> bytes:
+    """As it is sent."""
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def accepts_json(request: Request) -> bool:

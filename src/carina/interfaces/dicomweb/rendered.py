@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from carina.dicom.rendering import render
+from carina.interfaces.dicomweb.bounds import require_drawable
+from carina.interfaces.dicomweb.giving import Part, give, work
 from carina.interfaces.dicomweb.opening import Reader
 from carina.interfaces.dicomweb.parameters import frame_numbers, media_of, quality_of, viewport_of, window_of
 from carina.interfaces.dicomweb.qido import address, root_of
-from carina.interfaces.dicomweb.wado import found, in_parts, not_acceptable
-from carina.node.retrieve import hand_out, render_frames
+from carina.interfaces.dicomweb.wado import found, not_acceptable
+from carina.node.retrieve import open_image
 from carina.node.site import Node
+from carina.storage.index import StoredInstance
 
 
 async def rendered(node: Node, request: Request, reader: Reader) -> Response:
@@ -23,16 +28,22 @@ async def rendered(node: Node, request: Request, reader: Reader) -> Response:
     if chosen is None:
         return not_acceptable()
     media, multipart = chosen
-    window, viewport = window_of(request.query_params), viewport_of(request.query_params)
-    quality = quality_of(request.query_params)
+    viewport = viewport_of(request.query_params)
+    window, quality = window_of(request.query_params), quality_of(request.query_params)
     [instance] = await run_in_threadpool(found, node, request, reader)
-    make = partial(
-        render_frames, node, instance, numbers, window=window, viewport=viewport, media=media, quality=quality
-    )
-    pictures = await run_in_threadpool(make)
-    await run_in_threadpool(hand_out, node, reader.grant, [instance], reader.who, "rendered")
-    if len(pictures) == 1 and not multipart:
-        return Response(pictures[0], media_type=media)
+    require_drawable(instance, len(numbers), viewport)
     place = f"{address(root_of(request), instance.study_uid, instance.series_uid, instance.uid)}/frames/"
-    fields = [[("Content-Type", media), ("Content-Location", f"{place}{number}/rendered")] for number in numbers]
-    return in_parts(media, fields, pictures)
+    draw = partial(render, window=window, viewport=viewport, media=media, quality=quality)
+    pictures = _pictures(node, instance, numbers, draw, media=media, place=place)
+    alone = len(numbers) == 1 and not multipart
+    return await give(node, reader, [instance], "rendered", pictures, in_parts_of=None if alone else media)
+
+
+async def _pictures(
+    node: Node, instance: StoredInstance, numbers: Sequence[int], draw: partial[bytes], *, media: str, place: str
+) -> AsyncIterator[Part]:
+    """One after the other, each drawn when it is to be given."""
+    image = await work(open_image, node, instance, numbers)
+    for number in numbers:
+        fields = [("Content-Type", media), ("Content-Location", f"{place}{number}/rendered")]
+        yield fields, await work(draw, image, number)

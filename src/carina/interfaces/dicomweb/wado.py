@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import Any as Json
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response
 
 from carina.errors import BadInput
 from carina.interfaces.api.problems import problem
-from carina.interfaces.dicomweb import multipart
+from carina.interfaces.dicomweb.bounds import require_decodable, require_whole_decodable
+from carina.interfaces.dicomweb.giving import Part, give, give_document, work
 from carina.interfaces.dicomweb.media import (
     DEFAULT_SYNTAX,
     DICOM,
@@ -26,24 +26,21 @@ from carina.interfaces.dicomweb.media import (
 )
 from carina.interfaces.dicomweb.opening import Reader
 from carina.interfaces.dicomweb.parameters import frame_numbers
-from carina.interfaces.dicomweb.qido import accepts_json, address, not_json, root_of
+from carina.interfaces.dicomweb.qido import accepts_json, address, dicom_json, not_json, root_of
 from carina.model.ids import uid
 from carina.node.retrieve import (
     Form,
     can_be_native,
     find_instance,
     find_instances,
-    hand_out,
+    open_image,
     read,
     read_bulk_data,
-    read_frames,
-    still_granted,
+    read_frame,
+    with_headers,
 )
 from carina.node.site import Node
 from carina.storage.index import StoredInstance
-
-ASK_AGAIN = 5.0
-"""Seconds after which an answer under way asks whether the permit still holds."""
 
 
 def found(node: Node, request: Request, reader: Reader) -> list[StoredInstance]:
@@ -67,14 +64,11 @@ async def retrieve(node: Node, request: Request, reader: Reader) -> Response:
     if any(form is None for form in forms):
         return not_acceptable()
     chosen = [form for form in forms if form is not None]
-    await run_in_threadpool(hand_out, node, reader.grant, instances, reader.who, "instances")
-    if alone:
-        data = await run_in_threadpool(read, node, instances[0], chosen[0])
-        return Response(data, 200, media_type=_dicom_type(instances[0], chosen[0]))
-    first = await run_in_threadpool(read, node, instances[0], chosen[0])  # so that what fails, fails before the answer
-    boundary = multipart.new_boundary()
-    files = _files(node, request, reader, list(zip(instances, chosen, strict=True)), first)
-    return StreamingResponse(_joined(files, boundary), 200, media_type=related(DICOM, boundary))
+    for instance, form in zip(instances, chosen, strict=True):
+        if form == "native":
+            require_whole_decodable(instance)
+    files = _files(node, root_of(request), list(zip(instances, chosen, strict=True)))
+    return await give(node, reader, instances, "instances", files, in_parts_of=None if alone else DICOM)
 
 
 def _form(instance: StoredInstance, ranges: Sequence[Media]) -> Form | None:
@@ -90,54 +84,38 @@ def _dicom_type(instance: StoredInstance, form: Form) -> str:
     return f"{DICOM}; transfer-syntax={syntax}"
 
 
-async def _files(
-    node: Node, request: Request, reader: Reader, chosen: Sequence[tuple[StoredInstance, Form]], first: bytes
-) -> AsyncIterator[tuple[list[tuple[str, str]], bytes]]:
-    """Each file with its part's header. The answer is broken off when the permit ends while it is sent."""
-    root, asked = root_of(request), time.monotonic()
-    for number, (instance, form) in enumerate(chosen):
-        if time.monotonic() - asked >= ASK_AGAIN:
-            await run_in_threadpool(still_granted, node, reader.who, reader.grant)
-            asked = time.monotonic()
-        data = first if number == 0 else await run_in_threadpool(read, node, instance, form)
+async def _files(node: Node, root: str, chosen: Sequence[tuple[StoredInstance, Form]]) -> AsyncIterator[Part]:
+    """Each file with its part's header, read when it is to be given."""
+    for instance, form in chosen:
+        run = work if form == "native" else run_in_threadpool
         fields = [("Content-Type", _dicom_type(instance, form)), ("Content-Location", _place(root, instance))]
-        yield fields, data
+        yield fields, await run(read, node, instance, form)
 
 
 def _place(root: str, instance: StoredInstance) -> str:
     return address(root, instance.study_uid, instance.series_uid, instance.uid)
 
 
-async def _joined(files: AsyncIterator[tuple[list[tuple[str, str]], bytes]], boundary: str) -> AsyncIterator[bytes]:
-    first = True
-    async for fields, data in files:
-        yield multipart.begin_part(boundary, fields, first)
-        yield data
-        first = False
-    yield multipart.end(boundary)
-
-
-def related(media: str, boundary: str) -> str:
-    """The media type of an answer in parts."""
-    return f'multipart/related; type="{media}"; boundary={boundary}'
-
-
 async def metadata(node: Node, request: Request, reader: Reader) -> Response:
     """The headers of a study, series or instance as DICOM JSON; binary values as addresses."""
     if not accepts_json(request):
         return not_json()
-    content = await run_in_threadpool(partial(_metadata, node, request, reader, root_of(request)))
-    return JSONResponse(content, media_type=DICOM_JSON)
+    content, headers = await run_in_threadpool(partial(_metadata, node, request, reader, root_of(request)))
+    return await give_document(node, reader, content, DICOM_JSON, headers)
 
 
-def _metadata(node: Node, request: Request, reader: Reader, root: str) -> list[Json]:
-    return [
-        _with_addresses(
-            {**instance.header, "00083002": {"vr": "UI", "Value": [instance.transfer_syntax_uid]}},
-            f"{_place(root, instance)}/bulkdata/",
-        )
-        for instance in found(node, request, reader)
-    ]
+def _metadata(node: Node, request: Request, reader: Reader, root: str) -> tuple[bytes, dict[str, str]]:
+    """The answer's body and header: what a permit to look leaves out is counted in a warning."""
+    instances = found(node, request, reader)
+    shown = with_headers(node, reader.who, reader.grant, instances)
+    left_out = len(instances) - len(shown)
+    warning = f'299 carina "Left out, since the permit is for looking, are instances that are no pictures: {left_out}."'
+    return dicom_json([_header(instance, root) for instance in shown]), {"Warning": warning} if left_out else {}
+
+
+def _header(instance: StoredInstance, root: str) -> dict[str, Json]:
+    header = {**instance.header, "00083002": {"vr": "UI", "Value": [instance.transfer_syntax_uid]}}
+    return _with_addresses(header, f"{_place(root, instance)}/bulkdata/")
 
 
 def _with_addresses(header: dict[str, Json], base: str) -> dict[str, Json]:
@@ -166,26 +144,23 @@ async def frames(node: Node, request: Request, reader: Reader) -> Response:
     if answer is None:
         return not_acceptable()
     form: Form = "stored" if answer.stored else "native"
-    given = await run_in_threadpool(read_frames, node, instance, numbers, form)
-    await run_in_threadpool(hand_out, node, reader.grant, [instance], reader.who, "frames")
-    types = [f"{answer.media}; transfer-syntax={frame.syntax}" for frame in given]
-    if not answer.multipart:
-        return Response(given[0].data, media_type=types[0])
+    if form == "native":
+        require_decodable(instance, len(numbers))
     place = f"{_place(root_of(request), instance)}/frames/"
-    fields = [
-        [("Content-Type", media), ("Content-Location", f"{place}{number}")]
-        for media, number in zip(types, numbers, strict=True)
-    ]
-    return in_parts(answer.media, fields, [frame.data for frame in given])
+    parts = _frames(node, instance, numbers, form, media=answer.media, place=place)
+    return await give(node, reader, [instance], "frames", parts, in_parts_of=answer.media if answer.multipart else None)
 
 
-def in_parts(media: str, fields: Sequence[list[tuple[str, str]]], bodies: Sequence[bytes]) -> Response:
-    """Some bodies as one answer of several parts."""
-    boundary = multipart.new_boundary()
-    pieces: list[bytes] = []
-    for number, (lines, body) in enumerate(zip(fields, bodies, strict=True)):
-        pieces += [multipart.begin_part(boundary, lines, number == 0), body]
-    return Response(b"".join([*pieces, multipart.end(boundary)]), media_type=related(media, boundary))
+async def _frames(
+    node: Node, instance: StoredInstance, numbers: Sequence[int], form: Form, *, media: str, place: str
+) -> AsyncIterator[Part]:
+    """One after the other, each decoded when it is to be given."""
+    image = await work(open_image, node, instance, numbers)
+    for number in numbers:
+        frame = await work(read_frame, image, number, form)
+        kind = f"{media}; transfer-syntax={frame.syntax}"
+        yield [("Content-Type", kind), ("Content-Location", f"{place}{number}")], frame.data
+        del frame  # before the next is made
 
 
 async def bulk_data(node: Node, request: Request, reader: Reader) -> Response:
@@ -194,12 +169,13 @@ async def bulk_data(node: Node, request: Request, reader: Reader) -> Response:
     if not wanted:
         return not_acceptable()
     [instance] = await run_in_threadpool(found, node, request, reader)
-    value = await run_in_threadpool(read_bulk_data, node, instance, request.path_params["path"])
-    await run_in_threadpool(hand_out, node, reader.grant, [instance], reader.who, "bulk data")
-    if not wanted[0].multipart:
-        return Response(value.data, media_type=OCTETS)
-    place = f"{_place(root_of(request), instance)}/bulkdata/{request.path_params['path']}"
-    return in_parts(OCTETS, [[("Content-Type", OCTETS), ("Content-Location", place)]], [value.data])
+    value = _value(node, instance, request.path_params["path"], _place(root_of(request), instance))
+    return await give(node, reader, [instance], "bulk data", value, in_parts_of=OCTETS if wanted[0].multipart else None)
+
+
+async def _value(node: Node, instance: StoredInstance, path: str, place: str) -> AsyncIterator[Part]:
+    value = await work(read_bulk_data, node, instance, path)
+    yield [("Content-Type", OCTETS), ("Content-Location", f"{place}/bulkdata/{path}")], value.data
 
 
 def not_acceptable() -> Response:

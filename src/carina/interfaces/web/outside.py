@@ -21,11 +21,13 @@ from starlette.routing import Mount, Route
 from carina.errors import CarinaError
 from carina.interfaces.api.identity import Session
 from carina.interfaces.api.rate import RateLimit
-from carina.interfaces.api.visitors import Visitors, require_hub
+from carina.interfaces.api.visitors import Visitors, count_entry, require_hub
+from carina.interfaces.dicomweb.giving import work
 from carina.interfaces.web import imagewords
 from carina.interfaces.web.pages import Pages, static_files
 from carina.model.ids import uid
 from carina.model.permit import Action, Visa
+from carina.model.principal import Principal
 from carina.node import datasets, look, permits, visits
 from carina.node.authorise import Grant, authorise, check
 from carina.node.look import Look, Slice
@@ -34,7 +36,6 @@ from carina.node.visits import Visit
 
 ROWS = 50  # studies on one page
 POLL = 5  # seconds between looks whether the permit still holds
-ENTRIES = (30, 60.0)  # codes that one address may bring, within so many seconds
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ class Open:
     action: Action
     grant: Grant
     title: str
+
+    @property
+    def asked(self) -> tuple[Principal, str, Action]:
+        """What `node.authorise` was asked."""
+        return self.visit.principal, self.visit.dataset, self.action
 
     @property
     def last_day(self) -> date:
@@ -67,17 +73,17 @@ def outside_frame(node: Node, identity: Visitors) -> OutsidePages:
     return OutsidePages("outside", node.id, node.title, identity, ())
 
 
-def outside_pages(node: Node, identity: Visitors, limit: RateLimit | None = None) -> list[Route | Mount]:
+def outside_pages(node: Node, identity: Visitors, limit: RateLimit) -> list[Route | Mount]:
     """All routes for browsers. The listener's `Rules` must have `/enter` among their `open_paths`.
 
-    limit   how many codes one address may bring
+    limit   how many codes one address may bring (`visitors.entries`); the same as that of the API
 
     Raises `BadSettings` when the files that pages load are not in place.
     """
     pages = outside_frame(node, identity)
     return [
         static_files(),
-        *_door_routes(node, identity, pages, limit or RateLimit(*ENTRIES)),
+        *_door_routes(node, identity, pages, limit),
         *_look_routes(node, identity, pages),
     ]
 
@@ -87,7 +93,7 @@ def _door_routes(node: Node, identity: Visitors, pages: Pages, limit: RateLimit)
         return await pages.render(request, "outside/home.html")
 
     async def enter(request: Request) -> Response:
-        limit.spend(request.client.host if request.client else "unknown")
+        count_entry(limit, request)
         await run_in_threadpool(require_hub, node, request)
         async with request.form(max_files=0, max_fields=5) as given:
             code = str(given.get("code", ""))
@@ -98,9 +104,10 @@ def _door_routes(node: Node, identity: Visitors, pages: Pages, limit: RateLimit)
         return response
 
     async def leave(request: Request) -> Response:
+        visit = await identity.visit(request)
         await identity.sign_out(request)
         response = RedirectResponse("/", HTTPStatus.SEE_OTHER)
-        identity.forget(response, f"/datasets/{request.path_params['iri']}")
+        identity.forget(response, f"/datasets/{visit.dataset}")
         return response
 
     return [
@@ -124,7 +131,8 @@ def _look_routes(node: Node, identity: Visitors, pages: Pages) -> list[Route]:
         wanted = request.query_params.get("series") or next((one.uid for one in seen.series), "")
         shown = None
         if wanted and opened.action == "view":
-            looked = await run_in_threadpool(look.look, node, opened.grant, seen, uid(wanted))
+            looked = await work(look.look, node, opened.grant, seen, uid(wanted))
+            await run_in_threadpool(partial(check, node, *opened.asked, door="web"))  # it may have waited
             shown = quick_look(looked, f"/datasets/{opened.visit.dataset}", seen.uid, dict(request.query_params))
         return await show(request, "outside/study.html", opened, study=seen, chosen=wanted, look=shown)
 

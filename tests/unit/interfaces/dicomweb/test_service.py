@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from tests.archive import READER, SENDER, STRANGER, application, archive, message, take_in
 from tests.support import ct
 
-from carina.interfaces.dicomweb import routes, stow
+from carina.interfaces.dicomweb import bounds, routes, stow
 from carina.interfaces.room import Room
 from carina.node.site import Node
 from carina.storage.schema import arrivals
@@ -267,9 +267,26 @@ def test_what_is_not_there_is_404(reader: TestClient) -> None:
     assert reader.get(f"/dicom-web/studies/2.25.404/series{rest}").status_code == 404
 
 
-@pytest.mark.parametrize("frames", ["0", "x", "1,,2", "-1", "1,2,"])
+@pytest.mark.parametrize("frames", ["0", "x", "1,,2", "-1", "1,2,", "1,1", "2,1,02"])
 def test_a_list_of_frames_that_is_none_is_refused(reader: TestClient, frames: str) -> None:
     assert reader.get(f"{instance_path(reader)}/frames/{frames}").status_code in (400, 404)
+
+
+def test_a_list_of_frames_that_names_one_twice_is_refused(reader: TestClient) -> None:
+    for path in ("frames/1,1", "frames/1,01", "frames/1,1/rendered", f"frames/{','.join(['1'] * 1000)}"):
+        answer = reader.get(f"{instance_path(reader)}/{path}")
+        assert (answer.status_code, answer.json()["detail"]) == (400, "The list names a frame twice.")
+
+
+def test_more_pixels_than_one_request_may_have_are_refused(reader: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = f"{instance_path(reader)}/frames"
+    pictures = {"Accept": 'multipart/related; type="image/png"'}
+    assert reader.get(f"{path}/1,2,3,4,5/rendered?viewport=4096,4096", headers=pictures).status_code == 413
+    assert reader.get(f"{path}/1/rendered?viewport=4096,4096", headers=pictures).status_code == 200
+    monkeypatch.setattr(bounds, "MAX_BYTES", 32 * 32 * 2 - 1)
+    answer = reader.get(f"{path}/1")
+    assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
+    assert reader.get(f"{path}/1/rendered").status_code == 413
 
 
 def test_pictures_are_made_as_asked(reader: TestClient) -> None:

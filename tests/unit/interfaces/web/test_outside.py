@@ -173,6 +173,25 @@ def test_who_leaves_is_out(site: Site, rosa: TestClient) -> None:
     assert "Nobody signs in here" in rosa.get("/").text
 
 
+@pytest.mark.parametrize("name", ["x;%20Domain=localhost", "x%0d%0aSet-Cookie:%20evil=1", "nothing"])
+def test_nobody_leaves_where_they_are_not_and_no_address_gets_into_a_cookie(
+    site: Site, anyone: TestClient, rosa: TestClient, name: str
+) -> None:
+    assert browser(site).post(f"/datasets/{name}/leave").status_code == 401
+    page = rosa.get(f"/datasets/{site.dataset}").text
+    token = re.search(r'name="csrf" value="([^"]+)"', page)
+    secret = next(iter(rosa.cookies.jar))
+    assert token is not None
+    answer = browser(site).post(
+        f"/datasets/{name}/leave",
+        data={"csrf": token[1]},
+        headers={"Cookie": f"{secret.name}={secret.value}"},
+    )
+    assert answer.status_code == 401
+    assert "set-cookie" not in answer.headers
+    assert rosa.get(f"/datasets/{site.dataset}").status_code == 200
+
+
 # --- looking ------------------------------------------------------------------------------------------------------
 
 
