@@ -15,7 +15,7 @@ from tests.support import SCANNER
 from carina.interfaces.api.node import outside_routes
 from carina.interfaces.api.problems import exception_handlers
 from carina.interfaces.api.security import Rules, middleware
-from carina.interfaces.api.visitors import visitors
+from carina.interfaces.api.visitors import entries, visitors
 from carina.interfaces.dicomweb.outside import dataset_dicomweb_routes
 from carina.interfaces.web.outside import outside_frame, outside_pages
 from carina.model.clock import now
@@ -45,12 +45,12 @@ def outside_app(site: Site, url: str = URL) -> Starlette:
     """Pages, API and DICOMweb for visitors behind the middleware they have in service."""
     rules = Rules(url, open_paths=("/enter",))
     identity = visitors(site.node, rules.secure)
-    error = outside_frame(site.node, identity).error
+    error, limit = outside_frame(site.node, identity).error, entries()
     return Starlette(
         routes=[
-            *outside_routes(site.node),
+            *outside_routes(site.node, limit),
             *dataset_dicomweb_routes(site.node, identity.cookie, url),
-            *outside_pages(site.node, identity),
+            *outside_pages(site.node, identity, limit),
         ],
         middleware=middleware(rules, identity, error),
         exception_handlers=exception_handlers(error),  # type: ignore[arg-type]

@@ -27,8 +27,13 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ANY_TEXTS, inner, max_size=3),
     max_leaves=8,
 )
-TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=60)
-SUBJECTS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=60)
+LETTERS = st.characters(
+    exclude_categories=["Cs", "Cc", "Zl", "Zp"],
+    exclude_characters="\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069",
+)
+"""What a line of text may have: no control character, and none that changes the order of others."""
+TEXTS = st.text(LETTERS, max_size=60)
+SUBJECTS = st.text(LETTERS, min_size=1, max_size=60)
 IRIS = st.uuids().map(lambda value: f"urn:uuid:{value}")
 IDS = st.text("0123456789abcdefghijklmnopqrstuv", min_size=26, max_size=26)
 WORDS = st.from_regex(r"[a-z][a-z-]{0,39}", fullmatch=True)

@@ -14,7 +14,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -23,10 +23,12 @@ from pydantic_settings import (
 )
 
 from carina.errors import BadSettings, Busy
+from carina.model.address import web_address
 from carina.model.keys import KEY_BYTES, KeyRing, key_names
 from carina.model.permit import ACTIONS, LONGEST_DAYS, Action
 
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+WebAddress = Annotated[str, AfterValidator(web_address)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 ProjectName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
@@ -191,8 +193,8 @@ class NodeSettings(_Service):
 
     institution: Name
     country: Country
-    public_url: str | None = None
-    console_url: str | None = None
+    public_url: WebAddress | None = None
+    console_url: WebAddress | None = None
     inside: Listen = Listen(port=8721)
     outside: Listen = Listen(port=8722)
     dimse: Dimse | None = None
@@ -218,7 +220,7 @@ class HubSettings(_Service):
 
     model_config = SettingsConfigDict(env_prefix="CARINA_HUB_", env_nested_delimiter="__", extra="forbid", frozen=True)
 
-    public_url: str
+    public_url: WebAddress
     listen: Listen = Listen(port=8700)
     broker: Listen = Listen(port=8701)
     broker_names: tuple[str, ...] = ()

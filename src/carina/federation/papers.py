@@ -5,16 +5,18 @@ and the countersignatures of nodes. docs/reference/wire-format.md explains each 
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from carina.errors import InvalidMessage, PermitDenied
 from carina.federation import wire
 from carina.federation.permitkeys import PermitKey, open_paper
 from carina.federation.signing import Jwk, peek
+from carina.model.address import web_address
 from carina.model.clock import now as present
 from carina.model.ids import DatasetIri, HubId, NodeId
 from carina.model.job import JobOrder
@@ -30,7 +32,20 @@ CODE_LIFETIME = timedelta(seconds=60)
 LEEWAY = timedelta(seconds=30)
 """That the clocks of two parties may differ; never added to a permit's last day or to the age of a list of states."""
 
-Subject = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+_NAME = re.compile(r"[A-Za-z0-9._~-]*")
+
+
+def _page(text: str) -> str:
+    """An address that may go on with # and a name."""
+    address, _, name = text.partition("#")
+    web_address(address)
+    if not _NAME.fullmatch(name):
+        raise ValueError("no name on a page")
+    return text
+
+
+Subject = Annotated[wire.Text, Field(min_length=1)]
+Page = Annotated[str, Field(max_length=400), AfterValidator(_page)]
 Version = Annotated[str, Field(pattern=r"^(live|[1-9][0-9]{0,8})$")]
 
 
@@ -40,7 +55,7 @@ class Grant(wire.Record):
     type: Literal["ControlledAccessGrants"]
     asserted: wire.Seconds
     value: wire.Iri
-    source: wire.Url
+    source: Page
     by: Literal["dac"]
 
 
@@ -121,6 +136,7 @@ class Countersignature(wire.Record):
     at: wire.Stamp
 
 
+_HUB = re.compile(r"h-[a-z2-7]{26}")
 P = TypeVar("P", StatusList, Handover, Order)
 
 
@@ -155,11 +171,10 @@ def make_visa(key: PermitKey, visa: Visa) -> str:
     return key.sign(VISA, wire.write(claims), jku=f"{visa.issuer.rstrip('/')}/.well-known/jwks.json")
 
 
-def open_visa(text: str, key: Jwk, *, hub: str, issuer: str | None, node: str) -> Visa:
+def open_visa(text: str, key: Jwk, *, hub: str, node: str) -> Visa:
     """What a visa says, once it is certain that this hub made it for this node. Its times are judged by `check_times`.
 
-    issuer  the hub's address as the node knows it; `jku` is never followed. None for a visa that was judged when it
-            came: the hub's address may have changed since, its id and key have not
+    The hub's id and key decide. Its address may have changed since it made the visa; `jku` is never followed.
 
     Raises `PermitDenied` with its `reason`: forged, wrong-issuer, misaddressed.
     """
@@ -167,7 +182,7 @@ def open_visa(text: str, key: Jwk, *, hub: str, issuer: str | None, node: str) -
         claims = wire.read(VisaClaims, open_paper(text, VISA, key))
     except InvalidMessage as error:
         raise PermitDenied("The permit was not made by the hub in the form it should have.", reason="forged") from error
-    if claims.carina.hub != hub or (issuer is not None and claims.iss.rstrip("/") != issuer.rstrip("/")):
+    if claims.carina.hub != hub:
         raise PermitDenied("The permit was made by another hub.", reason="wrong-issuer")
     if claims.aud != node or claims.carina.node != node:
         raise PermitDenied("The permit is for another node.", reason="misaddressed")
@@ -299,7 +314,7 @@ def claimed_hub(text: str) -> str:
     """
     _, payload = peek(text.encode(errors="replace"))
     hub = payload.get("hub")
-    if not isinstance(hub, str):
+    if not isinstance(hub, str) or not _HUB.fullmatch(hub):
         raise InvalidMessage("The paper names no hub.")
     return hub
 

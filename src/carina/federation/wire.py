@@ -13,8 +13,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from carina.errors import InvalidMessage
 from carina.federation.brokerkeys import is_broker_name
+from carina.model.address import LONGEST, web_address
 from carina.model.clock import parse_stamp
 from carina.model.permit import Action
+from carina.model.texts import is_line, is_prose
 
 Kind = Literal[
     "hello",
@@ -44,11 +46,23 @@ def _instant(text: str) -> str:
     return text
 
 
-Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Prose = Annotated[str, Field(max_length=10_000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")]
+def _line(text: str) -> str:
+    if not is_line(text):
+        raise ValueError("no plain line")
+    return text
+
+
+def _prose(text: str) -> str:
+    if not is_prose(text):
+        raise ValueError("no plain text")
+    return text
+
+
+Text = Annotated[str, Field(max_length=200), AfterValidator(_line)]
+Prose = Annotated[str, Field(max_length=10_000), AfterValidator(_prose)]
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z-]{0,39}$")]
 Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
-Url = Annotated[str, Field(max_length=300, pattern=r"^https?://[A-Za-z0-9.\-_~:/?#\[\]@!$&()*+,;=%]+$")]
+Url = Annotated[str, Field(max_length=LONGEST), AfterValidator(web_address)]
 Hub = Annotated[str, Field(pattern=r"^h-[a-z2-7]{26}$")]
 Node = Annotated[str, Field(pattern=r"^n-[a-z2-7]{26}$")]
 Party = Annotated[str, Field(pattern=r"^[hn]-[a-z2-7]{26}$")]

@@ -34,8 +34,8 @@ def answer(node: Node, hub: str, data: bytes, on_news: Callable[[], None] | None
 
 
 def refuse(node: Node, hub: str, refused: InvalidMessage) -> None:
-    """Write down that a message was refused, and why."""
-    node.audit.append("message-refused", hub, node.id, reason=refused.reason)
+    """Write down that a message was refused, and why; repeats once a minute."""
+    node.refusals.note(node.audit, "message-refused", hub, node.id, reason=refused.reason)
     _log.warning("message-refused", extra={"sender": hub, "reason": refused.reason})
 
 

@@ -28,7 +28,7 @@ from carina.node import datasets, membership, permits
 from carina.node.membership import JoinedHub
 from carina.node.site import Node
 from carina.storage.members import Members
-from carina.storage.schema import permit_use
+from carina.storage.schema import permit_use, visits
 from carina.storage.schema import permits as table
 
 SENTENCES: dict[Denial, tuple[str, str]] = {
@@ -65,6 +65,9 @@ SENTENCES: dict[Denial, tuple[str, str]] = {
 }
 """What people read for each reason, and what to do; in the order in which a permit is judged."""
 
+LINGER = timedelta(minutes=10)
+"""How long a visit lasts after the first access that is refused for good."""
+_FINAL = frozenset({"expired", "revoked", "declined"})
 _FURTHEST = tuple(SENTENCES)
 _IRI = re.compile(r"urn:uuid:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -104,12 +107,14 @@ def authorise(
     door    constant word for the audit trail: web, dicom-web, dimse, job, …
     count   whether this is a use of the permit; False for a look whether it still holds
 
-    Each refusal is audited.
+    Each refusal is audited, repeats once a minute. After one that is final, the permit's visits are over soon.
     """
     try:
         grant = judge(node, who, dataset, action, now=now)
     except PermitDenied as refused:
-        _refused(node, who, dataset, refused, asked=action, door=door)
+        _refused(node, who, dataset, refused, asked=action, door=door, now=now or present())
+        if refused.reason in _FINAL and who.permit:
+            _end_visits(node, who, now or present())
         raise
     if count and not grant.staff:
         _count(node, grant, action, now)
@@ -246,19 +251,41 @@ def _dataset(node: Node, visa: Visa, action: Action) -> datasets.Dataset:
     return found
 
 
-def _refused(node: Node, who: Principal, dataset: str | None, refused: PermitDenied, *, asked: str, door: str) -> None:
+def _refused(
+    node: Node,
+    who: Principal,
+    dataset: str | None,
+    refused: PermitDenied,
+    *,
+    asked: str,
+    door: str,
+    now: datetime,
+) -> None:
     """Audit a refusal. What is no dataset's name came from outside, and is not written down."""
     subject = dataset if dataset is not None and _IRI.fullmatch(dataset) else ""
-    node.audit.append(
+    node.refusals.note(
+        node.audit,
         "access-refused",
         who.subject[:200],
         subject,
+        now=now,
         reason=refused.reason,
         permit=who.permit,
         hub="" if who.issuer == node.id else who.issuer[:40],
         asked=asked,
         door=door,
     )
+
+
+def _end_visits(node: Node, who: Principal, now: datetime) -> None:
+    """Let the visits under a permit that is over last `LINGER` more, in which open pages can still say why."""
+    last = stamp(now + LINGER)
+    longer = (visits.c.hub == who.issuer) & (visits.c.permit == who.permit) & (visits.c.expires_at > last)
+    with node.engine.connect() as connection:
+        if connection.execute(select(visits.c.permit).where(longer).limit(1)).first() is None:
+            return
+    with node.engine.begin() as connection:
+        connection.execute(update(visits).where(longer).values(expires_at=last))
 
 
 def _count(node: Node, grant: Grant, action: Action, now: datetime | None) -> None:

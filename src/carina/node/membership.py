@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from carina.errors import BadInput, BadSettings, InvalidInvitation, InvalidMessage, NotFound
 from carina.federation import wire
@@ -22,11 +22,14 @@ from carina.model.dataset import DatasetDescription
 from carina.model.ids import HubId
 from carina.model.keys import check_value, derive
 from carina.node.site import Node
-from carina.storage.schema import datasets, hubs, node_tables
+from carina.storage.schema import datasets, hubs, node_tables, permit_states, permits
 from carina.storage.seen import first_time
 
 Post = Callable[[str, dict[str, Any]], dict[str, Any]]
 """Posts JSON to an address and gives the JSON answer; raises a `CarinaError` for any other answer."""
+
+WITHDRAWN = {"left": "This node left the hub.", "removed": "The hub removed this node."}
+"""Why a hub's permits are withdrawn when the membership ends."""
 
 _key_checks = node_tables.tables["key_checks"]
 T = TypeVar("T", bound=wire.Record)
@@ -119,9 +122,13 @@ def _remember(node: Node, invitation: Invitation, reply: wire.JoinReply) -> Join
         "last_contact": stamp(),
     }
     with node.engine.begin() as connection:
-        known = connection.execute(update(hubs).where(hubs.c.id == reply.hub).values(**row))
-        if known.rowcount == 0:
+        before = connection.execute(select(hubs.c.permit_key).where(hubs.c.id == reply.hub)).one_or_none()
+        if before is None:
             connection.execute(insert(hubs), {"id": reply.hub, **row})
+        else:
+            connection.execute(update(hubs).where(hubs.c.id == reply.hub).values(**row))
+            if before.permit_key != row["permit_key"]:  # its numbers begin anew
+                connection.execute(delete(permit_states).where(permit_states.c.hub == reply.hub))
         node.audit.append("hub-joined", node.id, reply.hub, connection, invitation=invitation.id)
     return get_hub(node, reply.hub)
 
@@ -149,11 +156,24 @@ def leave(node: Node, hub: str, actor: str = "operator") -> None:
     end(node, get_hub(node, hub).id, "left", actor)
 
 
-def end(node: Node, hub: str, state: str, actor: str) -> None:
-    """Note that the membership is over: `left` by this node or `removed` by the hub."""
+def end(node: Node, hub: str, state: Literal["left", "removed"], actor: str) -> None:
+    """Note that the membership is over: `left` by this node or `removed` by the hub. Its permits end with it.
+
+    They stay withdrawn when the hub is joined again: who is to have one then, the hub grants anew.
+    """
     with node.engine.begin() as connection:
         connection.execute(update(hubs).where(hubs.c.id == hub).values(state=state))
-        node.audit.append(f"hub-{state}", actor, hub, connection)
+        withdrawn = _withdraw_permits(connection, hub, actor, WITHDRAWN[state])
+        said = {"withdrawn": withdrawn} if withdrawn else {}
+        node.audit.append(f"hub-{state}", actor, hub, connection, **said)
+
+
+def _withdraw_permits(connection: Connection, hub: str, actor: str, reason: str) -> int:
+    """How many permits of the hub were withdrawn: those that had not expired, and were not refused before."""
+    open_ = permits.c.state.in_(("waiting", "agreed")) & (permits.c.expires_at > stamp())
+    word = {"state": "withdrawn", "reason": reason, "countersignature": None, "decided_by": actor}
+    ended = update(permits).where(permits.c.hub == hub, open_).values(**word, decided_at=stamp())
+    return connection.execute(ended).rowcount
 
 
 def seed_for(node: Node, hub: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, cast
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, func, insert, or_, select, update
 
 from carina.errors import BadInput, Conflict, InvalidMessage, NotFound, PermitDenied
 from carina.federation import wire
@@ -26,7 +26,7 @@ from carina.federation.papers import (
     open_visa,
     visa_digest,
 )
-from carina.federation.signing import Jwk, peek
+from carina.federation.signing import Jwk
 from carina.model.clock import now as present
 from carina.model.clock import parse_stamp, stamp
 from carina.model.ids import HubId
@@ -36,7 +36,6 @@ from carina.node.membership import JoinedHub
 from carina.node.site import Node
 from carina.storage.schema import permit_states, permit_use
 from carina.storage.schema import permits as table
-from carina.storage.seen import first_time
 
 STATES_GOOD_FOR = timedelta(seconds=60)
 """How long a hub's list of permit states is believed; without a younger one every access is refused."""
@@ -44,9 +43,12 @@ STATES_GOOD_FOR = timedelta(seconds=60)
 LONGEST_REASON = 200
 MOST_TOLD = 2_000
 """Permits in one message to a hub; the newest of them."""
+MOST_HELD = 10_000
+"""Permits of one hub that are kept: of those that have not expired, or came within a day."""
 
 HubState = Literal["valid", "ended"]
-_TOLD_AGAIN = timedelta(days=1)
+_DAY = timedelta(days=1)
+_AN_HOUR = timedelta(hours=1)
 _log = logging.getLogger(__name__)
 
 
@@ -92,12 +94,13 @@ def take_states(node: Node, hub: str, paper: str, *, now: datetime | None = None
     """Believe a hub's list of permit states from now on; durable, and so is its number.
 
     Raises `InvalidMessage`, which the caller audits: malformed, forged, misaddressed, `replayed` when its number is
-    not above the last one's, `expired` when it was issued more than 60 s ago or more than 30 s ahead.
+    not above the last one's, `expired` when it was issued more than 60 s ago or more than 30 s ahead, or when its
+    number is more than a day of seconds ahead: after such a one, no list of an honest hub would count.
     """
     known, at = membership.get_hub(node, hub), now or present()
     status = open_status(paper, _key(known), hub=known.id, node=node.id)
     issued = datetime.fromtimestamp(status.issued, UTC)
-    if not -LEEWAY <= at - issued < STATES_GOOD_FOR:
+    if not -LEEWAY <= at - issued < STATES_GOOD_FOR or status.number > (at + _DAY).timestamp():
         raise InvalidMessage("The list of permit states is too old, or from the future.", reason="expired")
     row = {
         "number": status.number,
@@ -149,27 +152,40 @@ def take_visa(node: Node, hub: str, text: str, *, now: datetime | None = None) -
     """Keep a visa that a hub sent; its data manager's word comes later. The same again: nothing happens.
 
     Raises `PermitDenied` for one that is forged, of another issuer or node, or not in its time, or that is another
-    than the one held under its id; audited, the same visa once a day.
+    than the one held under its id; audited, repeats once an hour. Raises `InvalidMessage`, which the caller audits:
+    `not-wanted` when the hub's newest list does not name it as valid, `too-many` when `MOST_HELD` are held.
     """
-    known = membership.get_hub(node, hub)
+    known, at = membership.get_hub(node, hub), now or present()
     try:
-        visa = _opened(node, known, text, issuer=known.url)
-        check_times(visa, now)
-        _keep(node, known, visa, text, now)
+        visa = _opened(known, text, node=node.id)
+        _check_issuer(node, known, visa)
+        check_times(visa, at)
+        _keep(node, known, visa, text, at)
     except PermitDenied as refused:
-        if first_time(node.engine, f"visa-{hub}", visa_digest(text), (now or present()) + _TOLD_AGAIN):
-            node.audit.append("visa-refused", hub, node.id, reason=refused.reason)
+        node.refusals.note(node.audit, "visa-refused", hub, node.id, every=_AN_HOUR, now=at, reason=refused.reason)
         raise
 
 
-def _keep(node: Node, hub: JoinedHub, visa: Visa, text: str, now: datetime | None) -> None:
+def _check_issuer(node: Node, hub: JoinedHub, visa: Visa) -> None:
+    """Refuse a visa that bears the address of another hub of this node's. An address that nobody has may be old."""
+    others = {_plain(other.url) for other in membership.list_hubs(node) if other.id != hub.id}
+    if _plain(visa.issuer) in others - {_plain(hub.url)}:
+        raise PermitDenied("The permit bears the address of another hub.", reason="wrong-issuer")
+
+
+def _plain(url: str) -> str:
+    return url.rstrip("/").lower()
+
+
+def _keep(node: Node, hub: JoinedHub, visa: Visa, text: str, at: datetime) -> None:
     row = {
         "hub": hub.id,
         "id": visa.id,
         "visa": text,
         "dataset": visa.dataset,
         "subject": visa.subject,
-        "received_at": stamp(now),
+        "expires_at": stamp(visa.expires),
+        "received_at": stamp(at),
         "state": "waiting",
         "reason": "",
     }
@@ -179,6 +195,7 @@ def _keep(node: Node, hub: JoinedHub, visa: Visa, text: str, now: datetime | Non
             return
         if held is not None:
             raise PermitDenied("This node holds another visa of the same id.", reason="forged")
+        _check_room(connection, hub.id, visa.id, at)
         connection.execute(insert(table), row)
         said = {"dataset": visa.dataset, "account": visa.subject, "expires": stamp(visa.expires)}
         node.audit.append(
@@ -186,12 +203,23 @@ def _keep(node: Node, hub: JoinedHub, visa: Visa, text: str, now: datetime | Non
         )
 
 
+def _check_room(connection: Connection, hub: str, permit: str, at: datetime) -> None:
+    """Raise `InvalidMessage` (not-wanted, too-many) unless this node has asked for the permit and may hold it."""
+    word = hub_word(connection, hub, permit)
+    if word is None or word.state != "valid":
+        raise InvalidMessage("The hub sends a permit that is not in its list.", reason="not-wanted")
+    lately = or_(table.c.expires_at > stamp(at), table.c.received_at > stamp(at - _DAY))
+    counted = select(func.count()).select_from(table).where(table.c.hub == hub, lately)
+    if connection.execute(counted).scalar_one() >= MOST_HELD:
+        raise InvalidMessage("This node holds as many of the hub's permits as it takes.", reason="too-many")
+
+
 # --- what is held -------------------------------------------------------------------------------------------------
 
 
 def open_held(node: Node, hub: JoinedHub, row: RowMapping) -> Visa:
     """The visa of a row of permits, verified again. Raises `PermitDenied`: forged, wrong-issuer, misaddressed."""
-    visa = _opened(node, hub, row["visa"], issuer=None)
+    visa = _opened(hub, row["visa"], node=node.id)
     if visa.id != row["id"]:
         raise PermitDenied("The visa is not the one that this permit had.", reason="forged")
     return visa
@@ -232,9 +260,10 @@ def get(node: Node, hub: str, permit: str) -> HeldPermit:
 
 def held(node: Node, hub: str, *, now: datetime | None = None) -> dict[str, wire.Held]:
     """What the hub is told of its permits that have not expired: state, reason and use; of the newest 2,000."""
-    at = now or present()
-    current = _of_hub(node, membership.get_hub(node, hub), ending_after=at)
-    return {permit.visa.id: _said(permit) for permit in current[:MOST_TOLD]}
+    newest = select(table.c.id).where(table.c.hub == hub, table.c.expires_at > stamp(now))
+    newest = newest.order_by(table.c.received_at.desc(), table.c.id.desc()).limit(MOST_TOLD)
+    current = _of_hub(node, membership.get_hub(node, hub), table.c.id.in_(newest))
+    return {permit.visa.id: _said(permit) for permit in current}
 
 
 def _said(permit: HeldPermit) -> wire.Held:
@@ -242,17 +271,16 @@ def _said(permit: HeldPermit) -> wire.Held:
     return wire.Held(state=state, reason=permit.reason, use=permit.use)
 
 
-def _of_hub(node: Node, hub: JoinedHub, ending_after: datetime | None = None) -> list[HeldPermit]:
+def _of_hub(node: Node, hub: JoinedHub, *which: ColumnElement[bool]) -> list[HeldPermit]:
     """Newest first."""
-    of_hub = select(table).where(table.c.hub == hub.id).order_by(table.c.received_at.desc(), table.c.id.desc())
+    of_hub = select(table).where(table.c.hub == hub.id, *which)
+    of_hub = of_hub.order_by(table.c.received_at.desc(), table.c.id.desc())
     with node.engine.connect() as connection:
         rows = connection.execute(of_hub).mappings().all()
         states = connection.execute(select(permit_states.c.states).where(permit_states.c.hub == hub.id)).scalar() or {}
         uses = _uses(connection, hub.id)
     found = []
     for row in rows:
-        if ending_after is not None and _over(row["visa"], ending_after):
-            continue
         try:
             found.append(_held(node, hub, row, states.get(row["id"]), uses))
         except PermitDenied as refused:
@@ -273,15 +301,6 @@ def _held(node: Node, hub: JoinedHub, row: RowMapping, said: HubState | None, us
         use=uses.get(row["id"], wire.Use()),
         hub_state=said,
     )
-
-
-def _over(text: str, at: datetime) -> bool:
-    """Whether a visa says itself that it has ended. Unverified: only good for leaving it out."""
-    try:
-        end = peek(text.encode(errors="replace"))[1].get("exp")
-    except InvalidMessage:
-        return False
-    return isinstance(end, int) and end <= at.timestamp()
 
 
 def _uses(connection: Connection, hub: str) -> dict[str, wire.Use]:
@@ -389,12 +408,12 @@ def _row(connection: Connection, hub: str, permit: str) -> RowMapping:
     return row
 
 
-def _opened(node: Node, hub: JoinedHub, text: str, *, issuer: str | None) -> Visa:
+def _opened(hub: JoinedHub, text: str, *, node: str) -> Visa:
     if hub.state != "joined":
         raise PermitDenied("The permit is of a hub that this node has not joined.", reason="wrong-issuer")
     if hub.permit_key is None:
         raise PermitDenied("This node does not know the key of the hub's permits.", reason="forged")
-    return open_visa(text, hub.permit_key, hub=hub.id, issuer=issuer, node=node.id)
+    return open_visa(text, hub.permit_key, hub=hub.id, node=node)
 
 
 def _key(hub: JoinedHub) -> Jwk:

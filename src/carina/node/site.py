@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -15,6 +15,7 @@ from carina.model.ids import NodeId, ProjectId
 from carina.model.instance import Instrument, Source
 from carina.model.keys import KeyRing
 from carina.model.permit import ACTIONS, Action
+from carina.node.refusals import Refusals
 from carina.storage.audit import AuditTrail
 from carina.storage.instances import InstanceStore
 from carina.storage.sealed import SealedFolder
@@ -55,6 +56,7 @@ class Node:
 
     signing       signs messages and results
     permit_key    signs this node's agreement to permits
+    refusals      appends refusals to `audit`, repeats summed up
     """
 
     id: NodeId
@@ -77,3 +79,4 @@ class Node:
     audit: AuditTrail
     instruments: tuple[Instrument, ...] = ()
     policy: Policy = Policy()
+    refusals: Refusals = field(default_factory=Refusals, repr=False, compare=False)

@@ -7,16 +7,18 @@ A hub gives a one-time code, the node gives a secret for it. The secret only say
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import cast
-from urllib.parse import urlsplit
 
 from sqlalchemy import delete, insert, select
 
 from carina.errors import InvalidMessage, NotFound, PermitDenied
 from carina.federation.papers import LEEWAY, Handover, claimed_hub, open_code
+from carina.model.address import origin
 from carina.model.clock import now as present
 from carina.model.clock import parse_stamp, stamp
 from carina.model.ids import DatasetIri, HubId
@@ -34,7 +36,7 @@ PROGRAM = timedelta(hours=12)
 PREFIX = "carina_visit_"
 """What every visit's secret begins with, so that scanners recognise one."""
 
-_PORTS = {"http": 80, "https": 443}
+_log = logging.getLogger(__name__)
 _REASONS: dict[str, Denial] = {"misaddressed": "misaddressed", "expired": "expired"}
 
 
@@ -56,7 +58,7 @@ def enter(node: Node, code: str, *, lifetime: timedelta, now: datetime | None = 
 
     lifetime   `BROWSER` or `PROGRAM`; a visit never lasts longer than its permit
 
-    Raises `PermitDenied` with its reason; audited.
+    Raises `PermitDenied` with its reason; audited, repeats once a minute.
     """
     at, hub = now or present(), ""
     try:
@@ -65,7 +67,7 @@ def enter(node: Node, code: str, *, lifetime: timedelta, now: datetime | None = 
         handover = _opened(node, known, code, at)
         grant = _grant(node, known, handover, at)
     except PermitDenied as refused:
-        node.audit.append("handover-refused", hub or "unknown", node.id, reason=refused.reason)
+        node.refusals.note(node.audit, "handover-refused", hub or "unknown", node.id, now=at, reason=refused.reason)
         raise
     return _begin(node, known, handover, began=at, expires=min(at + lifetime, grant.expires or at))
 
@@ -92,19 +94,18 @@ def leave(node: Node, secret: str) -> None:
 
 def hub_origins(node: Node) -> set[str]:
     """Where a form with a code may come from: the origins of the joined hubs (RFC 6454)."""
-    return {_origin(hub.url) for hub in membership.list_hubs(node)}
+    origins = {_origin_of(hub.id, hub.url) for hub in membership.list_hubs(node)}
+    return {one for one in origins if one is not None}
 
 
-def _origin(url: str) -> str:
-    """As browsers write it: small letters, no port that is the scheme's own.
-
-    >>> _origin("HTTPS://Hub.Example.org:443/x")
-    'https://hub.example.org'
-    """
-    parts = urlsplit(url)
-    scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
-    host = f"[{host}]" if ":" in host else host
-    return f"{scheme}://{host}" if parts.port in (None, _PORTS.get(scheme)) else f"{scheme}://{host}:{parts.port}"
+@lru_cache(maxsize=1_000)
+def _origin_of(hub: str, url: str) -> str | None:
+    """None, logged once, for an address that cannot be read: that is this hub's trouble, and no other's."""
+    try:
+        return origin(url)
+    except ValueError:
+        _log.warning("hub-address-unreadable", extra={"hub": hub})
+        return None
 
 
 def _hub_of(node: Node, code: str) -> JoinedHub:

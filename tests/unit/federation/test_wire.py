@@ -83,6 +83,75 @@ def key_change(nkey: object) -> dict[str, Any]:
     return {"key": KEY.public_jwk, "nkey": nkey, "proof": "a.b.c"}
 
 
+@pytest.mark.parametrize("member", ["title", "description", "institution"])
+@pytest.mark.parametrize("letter", ["\x00", "\x7f", "\x85", "\x9b", "\u202e", "\u202a", "\u2066", "\u2069", "\ud800"])
+def test_a_text_holds_nothing_that_could_not_be_shown_as_it_is(member: str, letter: str) -> None:
+    with pytest.raises(InvalidMessage):
+        wire.read(wire.Description, description(**{member: f"Lung{letter}CT"}))
+
+
+def test_only_prose_has_lines() -> None:
+    for end in ("\n", "\r\n", "\t", "\u2028", "\u2029"):
+        wire.read(wire.Description, description(description=f"two{end}lines"))
+        with pytest.raises(InvalidMessage):
+            wire.read(wire.Description, description(title=f"two{end}lines"))
+
+
+def welcome(url: str) -> dict[str, Any]:
+    return {"of": "hello", "title": "Hub", "url": url, "chain": [], "wanted": []}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://hub.example.org",
+        "http://127.0.0.1:8700/",
+        "https://[::1]:8443/carina",
+        "http://hub.localhost:8700/a/b-c_~.",
+    ],
+)
+def test_an_address_is_read_as_it_is(url: str) -> None:
+    assert wire.read(wire.Welcome, welcome(url)).url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://[",
+        "https://[::1",
+        "https://[1:2]",
+        "https://[::1%25eth0]",
+        "https://x:99999",
+        "https://x:0",
+        "https://x:",
+        "http://h:9x",
+        "https://",
+        "https:///x",
+        "ftp://x",
+        "javascript://x",
+        "https://hub.example.org@evil.example",
+        "https://*",
+        "https://*.example.org",
+        "https://evil.example;sandbox",
+        "https://evil,default-src",
+        "https://a*b;form-action",
+        "https://evil.example/?a=#",
+        "https://evil.example/a;b",
+        "https://evil.example#x",
+        "https://EVIL%2f.x",
+        "https://x y",
+        "https://x\n",
+        "https://x\t.y",
+        " https://x",
+        "https://\u0445",
+        "https://" + "x" * 300,
+    ],
+)
+def test_an_address_with_a_second_meaning_is_malformed(url: str) -> None:
+    with pytest.raises(InvalidMessage):
+        wire.read(wire.Welcome, welcome(url))
+
+
 def test_an_nkey_as_it_is_derived_is_one() -> None:
     assert is_broker_name(NKEY)
     assert wire.read(wire.KeyChange, key_change(NKEY)).nkey == NKEY

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from sqlalchemy import insert, select, update
-from tests.permitting import AT, TRUSTING, Site, open_site, unsigned, visa_of, with_payload
+from sqlalchemy import delete, insert, select, update
+from tests.permitting import AT, TRUSTING, Site, open_site, unsigned, with_payload
 from tests.support import LUNG, make_node
 
 from carina.errors import InvalidMessage, NotFound, PermitDenied
@@ -30,9 +30,10 @@ from carina.model.principal import Principal
 from carina.node import datasets, jobs, membership, permits, visits
 from carina.node.authorise import SENTENCES, Grant, authorise, check, members
 from carina.node.permits import take_states
+from carina.node.refusals import Refusals
 from carina.node.site import Policy
 from carina.storage.members import Members
-from carina.storage.schema import node_jobs, snapshots
+from carina.storage.schema import node_jobs, permit_states, snapshots
 from carina.storage.schema import permits as table
 
 STRANGER = PermitKey.from_master(b"stranger" * 4)
@@ -53,8 +54,9 @@ def ask(site: Site, action: Action = "view", *, seconds: float = 0, **changes: A
 def refused(site: Site, action: Action = "view", **changes: Any) -> str:
     """Why the researcher gets nothing, which the audit trail must say with who asked, for what and by which door."""
     before = site.node.audit.verify()
+    first = replace(site, node=replace(site.node, refusals=Refusals()))  # as if nothing had been refused before
     with pytest.raises(PermitDenied) as error:
-        ask(site, action, **changes)
+        ask(first, action, **changes)
     assert (error.value.message, error.value.hint) == SENTENCES[error.value.reason]  # type: ignore[index]
     row = site.node.audit.entries(1)[0]
     assert site.node.audit.verify() == before + 1
@@ -287,9 +289,9 @@ def test_a_permit_that_the_hubs_list_does_not_name_opens_nothing(site: Site) -> 
 
 
 def test_without_any_list_the_status_is_unknown(site: Site) -> None:
-    visa = visa_of(site.hub, site.node, site.dataset)
-    permits.take_visa(site.node, site.hub.id, make_visa(site.hub.permit_key, visa), now=AT)
-    permits.countersign(site.node, "ana", site.hub.id, visa.id, now=AT)
+    site.grant()
+    with site.node.engine.begin() as connection:
+        connection.execute(delete(permit_states))
     for action in ACTIONS:
         assert refused(site, action) == "status-unknown"
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
-from tests.federating import open_joined_node, open_test_hub
+from tests.federating import open_joined_node, open_test_hub, post_to
 from tests.permitting import AT, Site, open_site, unsigned, with_payload
 
 from carina.errors import PermitDenied
 from carina.federation.papers import CODE
 from carina.federation.permitkeys import PermitKey
+from carina.hub import nodes
+from carina.model.clock import stamp
 from carina.node import membership, permits, visits
-from carina.node.authorise import authorise
+from carina.node.authorise import LINGER, authorise
 from carina.node.visits import BROWSER, PROGRAM, Visit, enter, leave, visit
 from carina.storage.schema import hubs
 from carina.storage.schema import visits as table
@@ -197,7 +199,7 @@ def test_a_code_of_a_hub_that_the_node_has_not_joined_is_nothing(site: Site, tmp
     code = site.code(made)
     membership.leave(site.node, site.hub.id)
     assert turned_away(site, code) == "wrong-issuer"
-    assert site.node.audit.entries(1)[0].actor == "unknown"
+    assert {entry.actor for entry in site.node.audit.entries(9, action="handover-refused")} == {"unknown"}
 
 
 def test_a_code_of_a_hub_without_a_key_for_permits_is_nothing(site: Site) -> None:
@@ -239,6 +241,66 @@ def test_who_is_in_sees_nothing_more_once_the_permit_ends(site: Site) -> None:
     assert refused.value.reason == "revoked"
 
 
+def end_of(site: Site, secret: str) -> datetime | None:
+    found = visit(site.node, secret, AT)
+    return None if found is None else found.expires
+
+
+@pytest.mark.parametrize("reason", ["revoked", "expired", "declined"])
+def test_a_visit_is_over_ten_minutes_after_the_first_refusal_for_good(site: Site, reason: str) -> None:
+    made = site.grant(expires=AT + timedelta(hours=20))
+    entered, other = come(site, site.code(made)), come(site, site.code(site.grant()))
+    seconds = 10.0
+    if reason == "revoked":
+        site.end(made)
+    elif reason == "declined":
+        permits.withdraw(site.node, "ana", site.hub.id, made.id, "No more.")
+    else:
+        seconds = 20 * 3600
+        with site.node.engine.begin() as connection:
+            connection.execute(update(table).values(expires_at=stamp(AT + timedelta(days=2))))
+    ends = AT + timedelta(seconds=seconds) + LINGER
+    for later in (0, 300):
+        at = AT + timedelta(seconds=seconds + later)
+        site.say(at)
+        with pytest.raises(PermitDenied) as refused:
+            authorise(site.node, entered.principal, site.dataset, "view", door="web", count=False, now=at)
+        assert refused.value.reason == reason
+        assert end_of(site, entered.secret) == ends  # the first counts
+    assert visit(site.node, entered.secret, ends - timedelta(seconds=1)) is not None
+    assert visit(site.node, entered.secret, ends) is None
+    assert visit(site.node, other.secret, ends) is not None
+
+
+def test_a_refusal_that_may_pass_ends_no_visit(site: Site) -> None:
+    entered = come(site, site.code(site.grant(actions=("view",))))
+    for action, seconds in (("retrieve", 0), ("view", 60)):
+        at = AT + timedelta(seconds=seconds)
+        with pytest.raises(PermitDenied):
+            authorise(site.node, entered.principal, site.dataset, action, door="web", now=at)  # type: ignore[arg-type]
+    assert end_of(site, entered.secret) == AT + BROWSER
+
+
+def test_an_open_page_that_goes_on_asking_fills_no_audit_trail(site: Site) -> None:
+    made = site.grant()
+    entered = come(site, site.code(made))
+    site.end(made)
+    for second in range(0, 600, 5):
+        at = AT + timedelta(seconds=second)
+        with pytest.raises(PermitDenied):
+            authorise(site.node, entered.principal, site.dataset, "view", door="web", count=False, now=at)
+    rows = site.audited("access-refused")
+    assert len(rows) == 10
+    assert [row.get("repeats", 0) for row in rows] == [11] * 9 + [0]
+
+
+def test_codes_of_strangers_fill_no_audit_trail(site: Site) -> None:
+    before = site.node.audit.verify()
+    for _ in range(20):
+        assert turned_away(site, "a.b.c") == "forged"
+    assert site.node.audit.verify() == before + 1
+
+
 # --- where forms may come from ------------------------------------------------------------------------------------
 
 
@@ -254,6 +316,20 @@ def test_the_origins_of_joined_hubs_are_as_browsers_write_them(site: Site, url: 
     with site.node.engine.begin() as connection:
         connection.execute(update(hubs).values(url=url))
     assert visits.hub_origins(site.node) == {origin}
+
+
+@pytest.mark.parametrize("url", ["https://[", "https://x:99999", "http://h:9x", "https://a@b", "https://*", ""])
+def test_a_hub_whose_address_cannot_be_read_keeps_no_other_out(
+    site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture, url: str
+) -> None:
+    visits._origin_of.cache_clear()
+    with open_test_hub(tmp_path / "other", seed=77) as other:
+        membership.join(site.node, nodes.invite(other, 1), post_to(other))
+        with site.node.engine.begin() as connection:
+            connection.execute(update(hubs).where(hubs.c.id == other.id).values(url=url))
+        for _ in range(2):
+            assert visits.hub_origins(site.node) == {"http://hub.localhost:8700"}
+    assert caplog.messages == ["hub-address-unreadable"]
 
 
 def test_a_hub_that_was_left_sends_no_forms(site: Site) -> None:

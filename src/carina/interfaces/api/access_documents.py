@@ -85,7 +85,7 @@ class Permit:
 
     public_url   the node's address; None: it takes part in search and analysis only
     usable       granted, not over, and in force at the node
-    condition    `in force`, `waits for the node`, `declined by the node`, `ended` or `expired`
+    condition    `in force`, `waits for the node`, `refused by the node`, `ended` or `expired`
     last_day     the last one on which it is good, UTC
     use          how often it was used at the node, by action; `last`: when
     """

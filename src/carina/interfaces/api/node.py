@@ -19,6 +19,7 @@ from carina.interfaces.api.health import health_routes
 from carina.interfaces.api.identity import STAFF, Identity
 from carina.interfaces.api.rate import RateLimit
 from carina.interfaces.api.requests import json_object, no_parameters, texts
+from carina.interfaces.api.visitors import count_entry
 from carina.model.clock import stamp
 from carina.model.permit import Visa
 from carina.model.principal import Role
@@ -29,7 +30,6 @@ from carina.node.status import status
 from carina.storage.arrivals import Tally, tally
 
 MANAGERS: frozenset[Role] = frozenset({"data-manager"})
-ENTRIES = (30, 60.0)  # codes that one address may bring, within so many seconds
 
 
 def inside_routes(node: Node, identity: Identity) -> list[Route]:
@@ -90,15 +90,14 @@ def step_of(step: str, reason: str) -> Callable[[Node, str, str, str], HeldPermi
             raise BadInput("This step is not known here.", "Use countersign, decline or withdraw.")
 
 
-def outside_routes(node: Node, limit: RateLimit | None = None) -> list[Route]:
+def outside_routes(node: Node, limit: RateLimit) -> list[Route]:
     """What programs may reach from outside: the way in with a hub's one-time code, and health.
 
-    limit   how many codes one address may bring
+    limit   how many codes one address may bring (`visitors.entries`); the same as that of the pages
     """
-    entries = limit or RateLimit(*ENTRIES)
 
     async def enter(request: Request) -> Response:
-        entries.spend(request.client.host if request.client else "unknown")
+        count_entry(limit, request)
         [code] = texts(await json_object(request), ("code",))
         visit = await run_in_threadpool(partial(visits.enter, node, code, lifetime=visits.PROGRAM))
         found = {"token": visit.secret, "dataset": visit.dataset, "expires": stamp(visit.expires)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
@@ -9,6 +10,23 @@ from dataclasses import dataclass, field
 from carina.errors import TooMany
 
 CALLERS = 10_000  # remembered at most; those longest silent are forgotten first
+
+
+def network_of(address: str) -> str:
+    """Whom to count an address as: itself, or of IPv6 the /64 around it, all of which one machine can have.
+
+    >>> network_of("192.0.2.7"), network_of("2001:db8::1:2"), network_of("::ffff:192.0.2.7")
+    ('192.0.2.7', '2001:db8::/64', '192.0.2.7')
+    """
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.IPv6Network((parsed, 64), strict=False))
 
 
 @dataclass

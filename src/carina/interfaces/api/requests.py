@@ -12,11 +12,12 @@ from carina.errors import BadInput
 
 
 async def json_object(request: Request) -> dict[str, Any]:
-    """The JSON object of the request's body, or `BadInput`."""
+    """The JSON object of the request's body, all of whose texts are Unicode, or `BadInput`."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise BadInput("This takes JSON.", "Send the Content-Type application/json.")
     try:
         value = json.loads(await request.body())
+        json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair cannot be: RFC 8259, section 8.2
     except (ValueError, RecursionError):
         raise BadInput("The body is no valid JSON.") from None
     if not isinstance(value, dict):

@@ -15,10 +15,13 @@ from starlette.responses import Response
 
 from carina.errors import NotAllowed, NotSignedIn, SignInFailed
 from carina.interfaces.api.identity import Identity, Session, bearer
+from carina.interfaces.api.rate import RateLimit, network_of
 from carina.model.principal import Principal
 from carina.node import visits
 from carina.node.site import Node
 from carina.node.visits import Visit
+
+ENTRIES = (30, 60.0)  # codes that one address may bring to all doors together, within so many seconds
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,16 @@ class Visitors(Identity):
 def visitors(node: Node, secure: bool) -> Visitors:
     """The identity of the outside listener. `secure`: it is reached by https."""
     return Visitors(VisitAccounts(node), f"{node.id}-visit", secure)
+
+
+def entries() -> RateLimit:
+    """How many codes one address may bring: one for the page and the API of a listener."""
+    return RateLimit(*ENTRIES)
+
+
+def count_entry(limit: RateLimit, request: Request) -> None:
+    """Count a code that somebody brings. Raises `TooMany` when there were enough from there."""
+    limit.spend(network_of(request.client.host) if request.client else "unknown")
 
 
 def require_hub(node: Node, request: Request) -> None:

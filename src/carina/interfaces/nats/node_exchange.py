@@ -25,14 +25,16 @@ GREET_EVERY = 20.0
 GREET_AGAIN = 2.0
 FETCH_EVERY = 30.0
 FETCH_AGAIN = 2.0
+FETCH_LEAST = 1.0
 PROGRESS_EVERY = 2.0
 DELIVER_EVERY = 1.0
 DELIVER_AGAIN = 5.0
 ANSWER_WITHIN = 10.0
 LOOK_EVERY = 0.5
-"""Seconds: between greetings, and before the next when the hub was silent; between questions for permits and jobs, and
-before the next when the hub was silent; between words of progress; between deliveries of outcomes, and before the next
-when one failed; for a hub to answer a node; between looks into the records for a change."""
+"""Seconds: between greetings, and before the next when the hub was silent; between questions for permits and jobs,
+before the next when the hub was silent, and at least, however often it rings; between words of progress; between
+deliveries of outcomes, and before the next when one failed; for a hub to answer a node; between looks into the records
+for a change."""
 
 OnStatus = Callable[[str, bool], None]
 """Told a hub's id and whether it is connected."""
@@ -210,12 +212,14 @@ async def _fetch(node: Node, hub: JoinedHub, line: Transport, news: asyncio.Even
     """
     fetched, asked, told = -FETCH_EVERY, 0.0, None
     while True:
+        begun = time.monotonic()
         word = await asyncio.to_thread(fetch.word, node, hub.id)
         if news.is_set() or word != told or time.monotonic() - fetched >= FETCH_EVERY:
             news.clear()
             heard = await fetch_permits(node, hub, line) and await fetch_jobs(node, hub, line, on_jobs)
             fetched, told = time.monotonic() - (0 if heard else FETCH_EVERY - FETCH_AGAIN), word
             asked = time.monotonic()
+            await asyncio.sleep(begun + FETCH_LEAST - asked)
         elif time.monotonic() - asked >= PROGRESS_EVERY:
             if await asyncio.to_thread(jobs.progress, node, hub.id):
                 await fetch_jobs(node, hub, line, on_jobs)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
-from tests.access import PASSWORD, Scene, deliver, in_days, open_scene, permit_for, permit_in_force, person
+from tests.access import PASSWORD, Scene, ask_for, deliver, in_days, open_scene, permit_for, permit_in_force, person
 from tests.archive import take_in
 from tests.support import ct
 
@@ -193,7 +193,7 @@ def test_nobody_decides_on_their_own_request_or_without_a_seat(scene: Scene, as_
     assert (answer.status_code, answer.json()["error"]) == (403, "not-allowed")
     assert "your own request" in answer.json()["detail"]
     assert as_("olga").post(f"/api/items/{own}", json=grant()).status_code == 403
-    assert as_("rosa").post(f"/api/items/{own}", json=grant()).status_code == 403
+    assert as_("rosa").post(f"/api/items/{own}", json=grant()).status_code == 404
     assert as_("rosa").post("/api/items/none", json=grant()).status_code == 404
 
 
@@ -315,7 +315,7 @@ def test_a_run_gives_each_nodes_numbers_and_the_pooled_ones(scene: Scene, as_: A
     assert (group.group, group.n) == ("CT", 3)
     [pooled] = run.pooled
     assert (pooled.moments, pooled.released, pooled.withheld) == (group, ("Test node",), ())
-    assert rosa.get("/api/runs").json() == {"runs": [rosa.get(path).json()]}
+    assert rosa.get("/api/runs").json() == {"runs": [{**rosa.get(path).json(), "pooled": []}]}
     table = rosa.get(f"{path}.csv")
     assert table.headers["content-type"].startswith("text/csv")
     assert table.headers["content-disposition"] == f'attachment; filename="run-{run.id}.csv"'
@@ -369,3 +369,36 @@ def test_what_makes_something_new_is_limited_per_person(scene: Scene, as_: As, l
         assert (answer.status_code, answer.json()["error"]) == (429, "too-many")
     assert as_("rosa").get("/api/requests").status_code == 200
     assert permits.listed(scene.hub, scene.rosa)[0].usable
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("requests", '{"purpose": "\\ud800"}'),
+        ("requests", '{"people": ["Rosa", "\\udfff x"]}'),
+        ("requests", '{"\\ud800": 1}'),
+        ("items/x", '{"step": "\\udc00"}'),
+        ("runs", '{"permits": [{"a": [{"\\ud83d": 2}]}]}'),
+        ("runs", b'{"title": "\xed\xa0\x80"}'),
+        ("permits/x/revoke", '{"why": "\\ud800"}'),
+    ],
+)
+def test_half_a_surrogate_pair_is_no_text_wherever_it_stands(as_: As, path: str, body: str | bytes) -> None:
+    http = as_("rosa")
+    answer = http.post(f"/api/{path}", content=body, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["detail"]) == (400, "The body is no valid JSON.")
+
+
+def test_a_whole_surrogate_pair_is_a_letter(as_: As) -> None:
+    body = '{"why": "\\ud83d\\ude00"}'
+    answer = as_("rosa").post("/api/permits/x/revoke", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 404
+
+
+def test_a_stranger_who_decides_on_an_item_is_told_that_there_is_none(scene: Scene, as_: As) -> None:
+    person(scene.hub, "mallory")
+    item = ask_for(scene.hub, scene.rosa, scene.dataset).items[0].id
+    for step in ({"step": "refuse", "reason": "No."}, {"step": "ask", "words": "Why?"}, {"step": "withdraw"}):
+        assert as_("mallory").post(f"/api/items/{item}", json=step).status_code == 404
+    own = ask_for(scene.hub, scene.clara, scene.dataset).items[0].id
+    assert as_("clara").post(f"/api/items/{own}", json={"step": "refuse", "reason": "No."}).status_code == 403

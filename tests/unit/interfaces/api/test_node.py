@@ -14,6 +14,7 @@ from carina.interfaces.api.identity import Identity, MemoryAccounts
 from carina.interfaces.api.node import inside_routes, outside_routes
 from carina.interfaces.api.problems import exception_handlers
 from carina.interfaces.api.security import Rules, middleware
+from carina.interfaces.api.visitors import entries
 from carina.model.principal import Principal
 from carina.node.ingest import receive
 from carina.node.site import Node
@@ -35,7 +36,7 @@ def client(node: Node, *, outside: bool = False) -> TestClient:
     }
     identity = Identity(MemoryAccounts({}, tokens), node.id, secure=False)
     app = Starlette(
-        routes=outside_routes(node) if outside else inside_routes(node, identity),
+        routes=outside_routes(node, entries()) if outside else inside_routes(node, identity),
         middleware=middleware(Rules("http://node.localhost:8721"), identity),
         exception_handlers=exception_handlers(),
     )

@@ -8,22 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select, update
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
-from tests.permitting import Site, open_site
+from tests.permitting import Site, open_site, segment
 from tests.support import ct
-from tests.visiting import browser, fresh_code, open_images
+from tests.visiting import browser, fresh_code, open_images, outside_app
 
 from carina.interfaces.api.identity import Identity, MemoryAccounts, Session
 from carina.interfaces.api.node import inside_routes
 from carina.interfaces.api.problems import exception_handlers
 from carina.interfaces.api.security import Rules, middleware
-from carina.model.clock import now, parse_stamp
+from carina.model.clock import now, parse_stamp, stamp
 from carina.model.principal import Principal
 from carina.node import permits
 from carina.node.visits import PROGRAM
+from carina.storage.schema import visits
 
 URL = "http://node.localhost:8721"
+SECURE = "https://images.localhost:8722"
 MANAGER = {"Authorization": "Bearer manager"}
 OPERATOR = {"Authorization": "Bearer operator"}
 SENDER = {"Authorization": "Bearer sender"}
@@ -198,6 +201,51 @@ def test_an_address_that_tries_many_codes_must_wait(images: Site) -> None:
     client = browser(images)
     answers = [client.post("/api/enter", json={"code": "x"}).status_code for _ in range(31)]
     assert answers == [403] * 30 + [429]
+
+
+def test_browsers_and_programs_of_one_address_have_one_limit(images: Site) -> None:
+    client = browser(images)
+    for _ in range(15):
+        assert client.post("/enter", data={"code": "x"}).status_code == 403
+        assert client.post("/api/enter", json={"code": "x"}).status_code == 403
+    assert client.post("/enter", data={"code": "x"}).status_code == 429
+    assert client.post("/api/enter", json={"code": "x"}).status_code == 429
+
+
+def test_all_addresses_that_one_machine_may_have_count_together(images: Site) -> None:
+    app = outside_app(images, SECURE)
+    answers = [enter_from(app, f"2001:db8::{place:x}") for place in range(1, 32)]
+    assert answers == [403] * 30 + [429]
+    assert enter_from(app, "2001:db8:0:1::1") == 403
+    assert [row.details for row in images.node.audit.entries(50, action="handover-refused")] == [{"reason": "forged"}]
+
+
+def enter_from(app: Starlette, address: str) -> int:
+    client = TestClient(app, base_url=SECURE, client=(address, 5), raise_server_exceptions=False)
+    return client.post("/api/enter", json={"code": "x"}).status_code
+
+
+def test_a_code_that_names_its_hub_with_half_letters_is_refused(images: Site) -> None:
+    head, named = segment({"alg": "ES256"}), segment({"hub": "\ud800"})
+    answer = browser(images).post("/api/enter", json={"code": f"{head}.{named}.AAAA"})
+    assert (answer.status_code, answer.json()["error"]) == (403, "permit-denied")
+
+
+def test_a_visit_that_is_over_is_told_so(images: Site) -> None:
+    client, visa = browser(images), images.grant()
+    token = client.post("/api/enter", json={"code": fresh_code(images, visa)}).json()["token"]
+    images.states[visa.id] = "ended"
+    images.say(now())
+    path = f"/datasets/{images.dataset}/dicom-web/studies"
+    headers = {"Authorization": f"Bearer {token}", "Accept": "application/dicom+json"}
+    assert [client.get(path, headers=headers).status_code for _ in range(2)] == [403, 403]
+    with images.node.engine.begin() as connection:
+        ends = parse_stamp(connection.execute(select(visits.c.expires_at)).scalar_one())
+        assert timedelta(minutes=9) < ends - now() <= timedelta(minutes=10)
+        connection.execute(update(visits).values(expires_at=stamp()))
+    answer = client.get(path, headers=headers)
+    assert answer.status_code == 401
+    assert "your visit has ended" in answer.json()["detail"]
 
 
 def test_inside_permits_are_not_outside(images: Site) -> None:

@@ -20,6 +20,20 @@ def test_a_caller_is_stopped_until_its_window_has_passed() -> None:
         limit.spend("a", at=89)
 
 
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("testclient", "testclient"),
+    ],
+)
+def test_addresses_that_one_machine_may_have_count_as_one(address: str, counted: str) -> None:
+    assert rate.network_of(address) == counted
+
+
 def test_callers_do_not_spend_each_others_share() -> None:
     limit = RateLimit(times=1, seconds=60)
     limit.spend("a", at=0)

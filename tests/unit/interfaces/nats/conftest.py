@@ -24,5 +24,5 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds become tenths, where a test waits for what is done again and again."""
     monkeypatch.setattr(hub_exchange, "LOOK_EVERY", 0.05)
     monkeypatch.setattr(node_exchange, "LOOK_EVERY", 0.05)
-    for name in ("FETCH_AGAIN", "PROGRESS_EVERY", "DELIVER_EVERY", "DELIVER_AGAIN"):
+    for name in ("FETCH_LEAST", "FETCH_AGAIN", "PROGRESS_EVERY", "DELIVER_EVERY", "DELIVER_AGAIN"):
         monkeypatch.setattr(node_exchange, name, 0.2)

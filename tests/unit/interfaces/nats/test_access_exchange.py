@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -18,9 +20,10 @@ from carina.errors import BadInput, PermitDenied
 from carina.federation import papers, wire
 from carina.federation.messages import Sealed, seal_message
 from carina.federation.permitkeys import PermitKey
+from carina.federation.signing import peek
 from carina.hub import permits, tell
 from carina.hub.centre import Hub
-from carina.hub.receive import open_from
+from carina.hub.receive import open_from, receive
 from carina.interfaces.nats import hub_exchange, node_exchange
 from carina.interfaces.nats.ending import end_tasks
 from carina.interfaces.nats.node_exchange import run_membership
@@ -28,6 +31,7 @@ from carina.node import fetch
 from carina.node import permits as held
 from carina.node.answer import answer
 from carina.node.authorise import authorise
+from carina.node.refusals import Refusals
 from carina.node.site import Node
 from carina.storage import accounts
 from carina.storage.hub_schema import hub_permits
@@ -107,6 +111,31 @@ def test_states_are_told_again_and_again_without_a_change(scene: Scene, monkeypa
 
     asyncio.run(play())
     assert refusals(scene.node.audit) == []
+
+
+def test_a_hub_that_rings_all_the_time_is_asked_once_a_second(scene: Scene) -> None:
+    asked: list[float] = []
+
+    async def count(sender: str, message: bytes) -> bytes | None:
+        if peek(message)[1]["kind"] == "jobs":
+            asked.append(time.monotonic())
+        return await asyncio.to_thread(receive, scene.hub, sender, message)
+
+    async def play() -> None:
+        line = line_of(scene.hub, scene.hub.id)
+        await line.serve(count)
+        async with node_up(scene.hub, scene.node):
+            until_then = time.monotonic() + 3.5
+            while time.monotonic() < until_then:
+                ring = seal_message(
+                    scene.hub.signing, wire.Ring(), hub=scene.hub.id, sender=scene.hub.id, to=scene.node.id
+                )
+                await line.send(scene.node.id, ring.data, 5.0)
+                await asyncio.sleep(0.02)
+
+    asyncio.run(play())
+    assert len(asked) >= 2
+    assert all(later - earlier > 0.8 for earlier, later in pairwise(asked))
 
 
 def test_a_silent_node_delays_no_other(scene: Scene, tmp_path: Path) -> None:
@@ -234,7 +263,7 @@ def test_the_key_of_messages_alone_makes_neither_states_nor_visas_nor_orders(sce
     assert told(thief, scene.node, wire.Status(paper=paper)) == wire.Refusal(reason="forged")
 
     async def play() -> None:
-        async with hub_up(thief), node_up(thief, scene.node):
+        async with hub_up(thief), node_up(thief, replace(scene.node, refusals=Refusals())):
             await until(lambda: len(refusals(scene.node.audit)) >= 2)
 
     asyncio.run(play())
