@@ -38,6 +38,19 @@ from carina.storage.hub_schema import hub_permits, hub_tables
 
 PASSWORD = "correct horse battery"
 IMAGES_URL = "http://images.localhost:8722"
+BAD_ADDRESSES = (
+    "https://[",
+    "https://[::1%;]",
+    "https://images.example.org:99999",
+    "https://hub.example.org@images.example.org",
+    "https://images.example.org;sandbox",
+    "https://images.example.org,*",
+    "https://*",
+    "https://images.example.org/permits?x=",
+    "https://images.example.org/#",
+    "javascript://images.example.org",
+)
+"""Where a node may say that its images are, and nobody may be sent."""
 MANAGER = "dora"
 
 

@@ -159,11 +159,11 @@ class Answers:
             raise self.error
 
 
-def hub_app(hub: Hub, identity: Identity, search: Any) -> Starlette:
+def hub_app(hub: Hub, identity: Identity, search: Any, limit: RateLimit | None = None) -> Starlette:
     """The hub's pages behind the middleware they have in service."""
     error = hub_frame(hub, identity).error
     return Starlette(
-        routes=hub_pages(hub, identity, search, RateLimit(60, 60)),
+        routes=hub_pages(hub, identity, search, limit or RateLimit(60, 60)),
         middleware=middleware(Rules(hub.url), identity, error),
         exception_handlers=exception_handlers(error),  # type: ignore[arg-type]
     )
@@ -177,6 +177,12 @@ def node_app(node: Node, identity: Identity, url: str) -> Starlette:
         middleware=middleware(Rules(url), identity, error),
         exception_handlers=exception_handlers(error),  # type: ignore[arg-type]
     )
+
+
+def exhaust(limit: RateLimit, name: str = "rosa") -> None:
+    """Ask for something new as often as the person may."""
+    for _ in range(limit.times):
+        limit.spend(name)
 
 
 def csrf(page: str) -> str:

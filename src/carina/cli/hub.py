@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from carina.app.found import NewHub, found_hub
 from carina.app.hub import open_hub, serve
 from carina.app.rekey import replace_hub_signing_key
 from carina.cli.backup import HELP, PROMPT, backup_place, save_backup
 from carina.cli.hub_committee import committee
+from carina.cli.tables import print_table
 from carina.hub import nodes
 from carina.storage import accounts
 
@@ -96,12 +95,13 @@ def nodes_() -> None:
 @_folder
 def list_(folder: Path) -> None:
     """List the nodes of the hub in FOLDER."""
-    table = Table("Node", "Title", "Institution", "Country", "State", "Last seen", box=None)
     with open_hub(folder) as opened:
-        for node in nodes.list_nodes(opened, joined_only=False):
-            state = "online" if node.online() else node.state
-            table.add_row(node.id, node.title, node.institution, node.country, state, node.last_seen or "never")
-    Console().print(table)
+        found = nodes.list_nodes(opened, joined_only=False)
+    rows = []
+    for node in found:
+        state = "online" if node.online() else node.state
+        rows.append((node.id, node.title, node.institution, node.country, state, node.last_seen or "never"))
+    print_table(("Node", "Title", "Institution", "Country", "State", "Last seen"), rows)
 
 
 @nodes_.command()

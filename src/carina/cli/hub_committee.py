@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from carina.app.hub import open_hub
+from carina.cli.tables import print_table
 from carina.hub import committee as committees
 from carina.hub import nodes
 
@@ -49,10 +48,11 @@ def remove(folder: Path, node: str, account: str) -> None:
 @click.argument("node", required=False)
 def list_(folder: Path, node: str | None) -> None:
     """List the committees of the hub in FOLDER, or that of NODE."""
-    table = Table("Node", "Title", "Account", box=None)
     with open_hub(folder) as opened:
         chosen = [nodes.get_node(opened, node)] if node else nodes.list_nodes(opened)
-        for one in chosen:
-            for account in committees.members(opened, one.id) or ["nobody"]:
-                table.add_row(one.id, one.title, account)
-    Console().print(table)
+        rows = [
+            (one.id, one.title, account)
+            for one in chosen
+            for account in committees.members(opened, one.id) or ["nobody"]
+        ]
+    print_table(("Node", "Title", "Account"), rows)

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from carina.app.found import NewNode, found_node
 from carina.app.rekey import replace_node_signing_key
@@ -20,6 +18,7 @@ from carina.app.site import open_node
 from carina.cli.backup import HELP, PROMPT, backup_place, save_backup
 from carina.cli.node_people import account, alias, hub, token
 from carina.cli.node_permits import permit, snapshot
+from carina.cli.tables import plain, print_table
 from carina.errors import BadInput, InvalidTable
 from carina.model.cohort import from_pairs
 from carina.model.ids import project_id
@@ -97,7 +96,7 @@ def join(folder: Path, invitation: str | None) -> None:
 
     text = invitation or sys.stdin.readline()
     joined = join_hub(folder, text.strip())
-    click.echo(f"Joined {joined.title} ({joined.id}). A running node connects by itself.")
+    click.echo(f"Joined {plain(joined.title)} ({joined.id}). A running node connects by itself.")
 
 
 @node.command()
@@ -167,7 +166,8 @@ def status(folder: Path, as_json: bool) -> None:
     for reason, count in found["quarantine"].items():
         click.echo(f"Quarantine: {count} {reason}. {Reason(reason).sentence}")
     for known in found["hubs"]:
-        click.echo(f"Hub: {known['title']} ({known['state']}, last heard {known['last_contact'] or 'never'})")
+        heard = known["last_contact"] or "never"
+        click.echo(plain(f"Hub: {known['title']} ({known['state']}, last heard {heard})"))
     click.echo(f"Disk: {found['disk_free'] / 1e9:.1f} GB free")
 
 
@@ -194,15 +194,15 @@ def list_quarantine(folder: Path, reason: str | None, as_json: bool) -> None:
         )  # fmt: skip
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
     elif reason:
-        table = Table("Id", "Modality", "Source", "Received", "Bytes", box=None)
-        for item in entries:
-            table.add_row(item.id, item.modality or "–", str(item.source), item.received_at[:19], str(item.size))
-        Console().print(table)
+        shown = [
+            (item.id, item.modality or "–", str(item.source), item.received_at[:19], str(item.size)) for item in entries
+        ]
+        print_table(("Id", "Modality", "Source", "Received", "Bytes"), shown, numbers=(4,))
+    elif heaps:
+        counts = [(heap.reason.value, str(heap.count), heap.sentence) for heap in heaps]
+        print_table(("Reason", "Count", "Meaning"), counts, numbers=(1,))
     else:
-        table = Table("Reason", "Count", "Meaning", box=None)
-        for heap in heaps:
-            table.add_row(heap.reason.value, str(heap.count), heap.sentence)
-        Console().print(table if heaps else "Nothing is in quarantine.")
+        click.echo("Nothing is in quarantine.")
 
 
 _ids = click.argument("ids", nargs=-1)
@@ -275,11 +275,9 @@ def create(
 @_folder
 def list_datasets(folder: Path) -> None:
     """List the datasets with their state."""
-    table = Table("IRI", "Project", "State", "Title", box=None)
     with open_node(folder) as opened:
-        for made in datasets.listed(opened):
-            table.add_row(made.iri, made.project, made.state, made.title)
-    Console().print(table)
+        rows = [(made.iri, made.project, made.state, made.title) for made in datasets.listed(opened)]
+    print_table(("IRI", "Project", "State", "Title"), rows)
 
 
 @dataset.command()

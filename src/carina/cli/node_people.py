@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from carina.app.site import open_node
+from carina.cli.tables import print_table
 from carina.deid.person import person
 from carina.errors import BadInput, InvalidTable
 from carina.node import aliases, membership
@@ -78,13 +77,14 @@ def create_token(folder: Path, name: str, role: str, days: int | None) -> None:
 @_folder
 def list_tokens(folder: Path) -> None:
     """List the tokens; their secrets are not kept."""
-    table = Table("Name", "Roles", "Created", "Expires", "State", box=None)
     with open_node(folder) as node:
-        for item in accounts.list_tokens(node.engine):
-            state = "revoked" if item.revoked else "good"
-            roles = ", ".join(sorted(item.roles))
-            table.add_row(item.name, roles, item.created_at[:10], item.expires_at or "never", state)
-    Console().print(table)
+        found = accounts.list_tokens(node.engine)
+    rows = []
+    for item in found:
+        state = "revoked" if item.revoked else "good"
+        roles = ", ".join(sorted(item.roles))
+        rows.append((item.name, roles, item.created_at[:10], item.expires_at or "never", state))
+    print_table(("Name", "Roles", "Created", "Expires", "State"), rows)
 
 
 @token.command("revoke")
@@ -151,12 +151,10 @@ def hub() -> None:
 @_folder
 def list_hubs(folder: Path) -> None:
     """List the hubs, also those left, with their state."""
-    table = Table("Id", "Title", "State", "Address", "Last heard", box=None)
     with open_node(folder) as node:
-        for item in membership.list_hubs(node, joined_only=False):
-            heard = (item.last_contact or "never")[:19]
-            table.add_row(item.id, item.title, item.state, item.url, heard)
-    Console().print(table)
+        found = membership.list_hubs(node, joined_only=False)
+    rows = [(item.id, item.title, item.state, item.url, (item.last_contact or "never")[:19]) for item in found]
+    print_table(("Id", "Title", "State", "Address", "Last heard"), rows)
 
 
 @hub.command()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
+from datetime import timedelta
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from carina.app.site import open_node
-from carina.errors import Conflict, NotFound
-from carina.node import membership, permits, snapshots
+from carina.cli.tables import print_facts, print_table
+from carina.errors import BadInput, Conflict, NotFound
+from carina.node import datasets, membership, permits, snapshots
 from carina.node.permits import HeldPermit
 from carina.node.site import Node
 
@@ -38,31 +39,64 @@ def list_permits(folder: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_plain(item) for item in found], indent=1, ensure_ascii=False))
         return
-    table = Table("Permit", "State", "Hub says", "Account", "Dataset", "Actions", "Ends", "Hub", box=None)
-    for item in found:
-        visa = item.visa
-        table.add_row(
-            visa.id,
+    if not found:
+        click.echo("There are no permits.")
+        return
+    rows = [
+        (
+            item.visa.id,
             item.state,
             item.hub_state or "nothing",
-            visa.subject,
-            visa.dataset,
-            ", ".join(visa.actions),
-            f"{visa.expires:%Y-%m-%d %H:%M} UTC",
+            item.visa.subject,
+            item.visa.dataset,
+            ", ".join(item.visa.actions),
+            f"{item.visa.expires:%Y-%m-%d %H:%M} UTC",
             item.hub_title,
         )
-    Console().print(table if found else "There are no permits.")
+        for item in found
+    ]
+    print_table(("Permit", "State", "Hub says", "Account", "Dataset", "Actions", "Ends", "Hub"), rows)
 
 
 @permit.command()
 @_folder
 @_permit
 @_hub
-def countersign(folder: Path, permit_id: str, hub: str | None) -> None:
-    """Agree to a permit: sign it with this node's own key."""
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def show(folder: Path, permit_id: str, hub: str | None, as_json: bool) -> None:
+    """Show all that a permit says, and what this node and its hub say of it."""
     with open_node(folder) as node:
-        made = permits.countersign(node, ACTOR, _hub_of(node, permit_id, hub), permit_id)
-    click.echo(f"In force: {made.visa.subject} may {', '.join(made.visa.actions)} until {made.visa.expires:%Y-%m-%d}.")
+        found = permits.get(node, _hub_of(node, permit_id, hub), permit_id)
+        facts = _facts(node, found)
+    if as_json:
+        click.echo(json.dumps(_plain(found), indent=1, ensure_ascii=False))
+    else:
+        print_facts(facts)
+
+
+@permit.command()
+@_folder
+@_permit
+@_hub
+@click.option("--yes", is_flag=True, help="Sign without being asked: you have read the permit elsewhere.")
+def countersign(folder: Path, permit_id: str, hub: str | None, yes: bool) -> None:
+    """Agree to a permit: show it, ask, and sign it with this node's own key."""
+    with open_node(folder) as node:
+        found = permits.get(node, _hub_of(node, permit_id, hub), permit_id)
+        print_facts(_facts(node, found))
+        if not yes:
+            _require_terminal()
+            click.confirm("Sign this permit?", abort=True)
+        visa = permits.countersign(node, ACTOR, found.hub, permit_id).visa
+    click.echo(f"In force: {visa.subject} may {', '.join(visa.actions)} until {_last_day(found)}.")
+
+
+def _require_terminal() -> None:
+    if not sys.stdin.isatty():
+        raise BadInput(
+            "Nothing is signed: there is no terminal to ask whether to.",
+            "Read the permit above; then sign it with --yes.",
+        )
 
 
 @permit.command()
@@ -112,6 +146,40 @@ def _hub_of(node: Node, permit_id: str, named: str | None) -> str:
     if len(fitting) > 1:
         raise Conflict("Two hubs gave a permit of this id.", "Name one with --hub.")
     return fitting[0]
+
+
+def _facts(node: Node, item: HeldPermit) -> dict[str, str]:
+    """What one must know of a permit before signing it."""
+    visa, use = item.visa, item.use
+    return {
+        "Permit": visa.id,
+        "State": f"{item.state} here; the hub says {item.hub_state or 'nothing'}",
+        "Hub": f"{item.hub_title} ({item.hub})",
+        "Account": f"{visa.subject} ({visa.name})",
+        "Organisation": visa.organisation,
+        "Project": visa.project,
+        "Purpose": visa.purpose,
+        "Dataset": f"{_title(node, visa.dataset)} ({visa.dataset})",
+        "Actions": ", ".join(visa.actions),
+        "Version": visa.version,
+        "Last day": f"{_last_day(item)} (UTC)",
+        "Conditions": visa.conditions or "none",
+        "Received": item.received_at[:19],
+        "Decided": f"{(item.decided_at or '')[:19]} by {item.decided_by}" if item.decided_at else "not yet",
+        "Reason": item.reason or "none",
+        "Used": f"view {use.view}, retrieve {use.retrieve}, analyse {use.analyse}",
+    }
+
+
+def _title(node: Node, iri: str) -> str:
+    try:
+        return datasets.get(node, iri).title
+    except NotFound:
+        return "not a dataset of this node"
+
+
+def _last_day(item: HeldPermit) -> str:
+    return f"{item.visa.expires - timedelta(seconds=1):%Y-%m-%d}"
 
 
 def _plain(item: HeldPermit) -> dict[str, object]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import click
-from rich.text import Text
 
-from carina.cli.research import connected, hub_option, json_option, print_table, table
+from carina.cli.research import connected, hub_option, json_option
+from carina.cli.tables import print_facts, print_table
 from carina.interfaces.api.access_documents import Permit, permit_to_json
 
 
@@ -30,10 +30,8 @@ def list_(url: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([permit_to_json(permit) for permit in found], indent=1))
         return
-    rows = table(("Permit", "Dataset", "Node", "Actions", "Version", "Last day", "State"))
-    for permit in found:
-        rows.add_row(*map(Text, permit_row(permit)))
-    print_table(rows, "1 permit." if len(found) == 1 else f"{len(found)} permits.")
+    headings = ("Permit", "Dataset", "Node", "Actions", "Version", "Last day", "State")
+    print_table(headings, map(permit_row, found), "1 permit." if len(found) == 1 else f"{len(found)} permits.")
 
 
 def permit_row(permit: Permit) -> tuple[str, ...]:
@@ -53,7 +51,7 @@ def show(id_: str, url: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(permit_to_json(permit), indent=1))
         return
-    lines = {
+    facts = {
         "Permit": permit.id,
         "Dataset": f"{permit.title} ({permit.dataset})",
         "Node": permit.node_title,
@@ -67,8 +65,7 @@ def show(id_: str, url: str | None, as_json: bool) -> None:
         "Words": permit.ended_why or permit.node_reason or "none",
         "Used": ", ".join(f"{action} {permit.use.get(action, 0)}" for action in permit.actions),
     }
-    for name, value in lines.items():
-        click.echo(f"{name:<11} {' '.join(value.split())}")
+    print_facts(facts)
 
 
 @permits.command("revoke")

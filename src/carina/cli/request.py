@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import click
-from rich.text import Text
 
-from carina.cli.research import connected, hub_option, json_option, print_table, table
+from carina.cli.research import connected, hub_option, json_option
+from carina.cli.tables import plain, print_table
 from carina.interfaces.api.access_documents import AccessRequest, Item, request_to_json
 from carina.model.permit import ACTIONS, Action
 
@@ -85,10 +85,9 @@ def list_(url: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([request_to_json(item) for item in found], indent=1))
         return
-    rows = table(("Request", "Project", "Asked", "Until", "Datasets", "Granted", "Refused", "Open"), (4, 5, 6, 7))
-    for item in found:
-        rows.add_row(*map(Text, request_row(item)))
-    print_table(rows, "1 request." if len(found) == 1 else f"{len(found)} requests.")
+    headings = ("Request", "Project", "Asked", "Until", "Datasets", "Granted", "Refused", "Open")
+    line = "1 request." if len(found) == 1 else f"{len(found)} requests."
+    print_table(headings, map(request_row, found), line, numbers=(4, 5, 6, 7))
 
 
 def request_row(made: AccessRequest) -> tuple[str, ...]:
@@ -118,18 +117,17 @@ def _show(made: AccessRequest, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(request_to_json(made), indent=1))
         return
-    click.echo(f"Request {made.id}: {made.project}, {', '.join(made.actions)} until {made.last_day}.")
-    rows = table(("Item", "Dataset", "Node", "State", "Turn", "Since", "Permit", "Last words"))
-    for item in made.items:
-        rows.add_row(*map(Text, item_row(item)))
-    print_table(rows, "1 dataset." if len(made.items) == 1 else f"{len(made.items)} datasets.")
+    click.echo(plain(f"Request {made.id}: {made.project}, {', '.join(made.actions)} until {made.last_day}."))
+    headings = ("Item", "Dataset", "Node", "State", "Turn", "Since", "Permit", "Last words")
+    line = "1 dataset." if len(made.items) == 1 else f"{len(made.items)} datasets."
+    print_table(headings, map(item_row, made.items), line)
 
 
 def item_row(item: Item) -> tuple[str, ...]:
     """An item's line of the table."""
     words = next((event.words for event in reversed(item.events) if event.words), "")
     place = (item.id, item.title, item.node_title, item.state, _TURNS[item.turn])
-    return *place, item.since[:16].replace("T", " "), item.permit or "–", " ".join(words.split())
+    return *place, item.since[:16].replace("T", " "), item.permit or "–", words
 
 
 @request.command("answer")

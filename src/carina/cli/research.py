@@ -8,10 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from carina.cli.tables import plain, print_table
 from carina.errors import BadInput
 from carina.interfaces.api.documents import dataset_to_json
 from carina.interfaces.client.client import Client, connect
@@ -52,7 +50,7 @@ def login(url: str, account: str) -> None:
     with connect(url, account=account, password=password) as client:
         assert client.token is not None
         save_token(client.url, client.token)
-        click.echo(f"Signed in to {client.info()['name']} as {account}.")
+        click.echo(plain(f"Signed in to {client.info()['name']} as {account}."))
 
 
 @click.command()
@@ -86,10 +84,9 @@ def datasets(url: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([dataset_to_json(dataset) for dataset in found], indent=1))
         return
-    rows = table(("Title", "Institution", "Country", "Patients", "Studies", "IRI"), numbers=(3, 4))
-    for dataset in found:
-        rows.add_row(*map(Text, dataset_row(dataset)))
-    print_table(rows, "1 dataset." if len(found) == 1 else f"{len(found)} datasets.")
+    headings = ("Title", "Institution", "Country", "Patients", "Studies", "IRI")
+    line = "1 dataset." if len(found) == 1 else f"{len(found)} datasets."
+    print_table(headings, map(dataset_row, found), line, numbers=(3, 4))
 
 
 def dataset_row(dataset: DatasetDescription) -> tuple[str, ...]:
@@ -123,27 +120,8 @@ def _pairs(chosen: dict[str, Any]) -> Iterable[tuple[str, str]]:
 
 
 def _show(result: SearchResult) -> None:
-    rows = table(("Node", "Country", "Patients", "Studies", "Note"), numbers=(2, 3))
-    for answer in result.answers:
-        rows.add_row(*map(Text, row_of(answer)))
-    print_table(rows, total_line(result.total))
-
-
-def table(headings: tuple[str, ...], numbers: tuple[int, ...] = ()) -> Table:
-    """An empty table; `numbers`: columns that are written to the right."""
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    for column, heading in enumerate(headings):
-        made.add_column(heading, justify="right" if column in numbers else "left", overflow="fold")
-    return made
-
-
-def print_table(rows: Table, line: str) -> None:
-    """The table, and a line that sums it up."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 200  # in a pipe nothing is folded
-    console.print(rows)
-    console.print(Text(line))
+    headings = ("Node", "Country", "Patients", "Studies", "Note")
+    print_table(headings, map(row_of, result.answers), total_line(result.total), numbers=(2, 3))
 
 
 def _option(variable: Variable) -> click.Option:

@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 import click
-from rich.text import Text
 
-from carina.cli.research import connected, hub_option, json_option, print_table, table
+from carina.cli.research import connected, hub_option, json_option
+from carina.cli.tables import plain, print_table
 from carina.compute.moments import std
 from carina.interfaces.api.exports import POOLED, Job, Run, run_to_json
 from carina.interfaces.client.client import Client
@@ -53,10 +53,9 @@ def list_(url: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([run_to_json(item) for item in found], indent=1))
         return
-    rows = table(("Run", "Title", "Analysis", "Begun", "Nodes", "Done", "State"), (4, 5))
-    for item in found:
-        rows.add_row(*map(Text, run_row(item)))
-    print_table(rows, "1 run." if len(found) == 1 else f"{len(found)} runs.")
+    headings = ("Run", "Title", "Analysis", "Begun", "Nodes", "Done", "State")
+    line = "1 run." if len(found) == 1 else f"{len(found)} runs."
+    print_table(headings, map(run_row, found), line, numbers=(4, 5))
 
 
 def run_row(item: Run) -> tuple[str, ...]:
@@ -111,21 +110,17 @@ def _show(item: Run, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(run_to_json(item), indent=1))
         return
-    click.echo(f"Run {item.id}: {item.title or item.analysis}")
-    jobs = table(("Node", "Dataset", "State"))
-    for job in item.jobs:
-        jobs.add_row(Text(job.node_title), Text(job.dataset_title), Text(state_of(job)))
+    click.echo(plain(f"Run {item.id}: {item.title or item.analysis}"))
+    jobs = [(job.node_title, job.dataset_title, state_of(job)) for job in item.jobs]
     done = sum(job.state == "done" for job in item.jobs)
-    print_table(jobs, f"{done} of {len(item.jobs)} done.\n")
-    rows = table(("Group", "Node", "n", "Mean", "Standard deviation", "Withheld by"), (2, 3, 4))
-    for job in item.jobs:
-        for moments in job.groups:
-            rows.add_row(*map(Text, (moments.group, job.node_title, *_numbers(moments), "")))
+    print_table(("Node", "Dataset", "State"), jobs, f"{done} of {len(item.jobs)} done.\n")
+    rows = [(moments.group, job.node_title, *_numbers(moments), "") for job in item.jobs for moments in job.groups]
     for pooled in item.pooled:
         withheld = ", ".join(pooled.withheld) or "–"
-        rows.add_row(*map(Text, (pooled.moments.group, POOLED, *_numbers(pooled.moments), withheld)))
+        rows.append((pooled.moments.group, POOLED, *_numbers(pooled.moments), withheld))
     if item.pooled:
-        print_table(rows, "A person known to two nodes counts twice.")
+        headings = ("Group", "Node", "n", "Mean", "Standard deviation", "Withheld by")
+        print_table(headings, rows, "A person known to two nodes counts twice.", numbers=(2, 3, 4))
 
 
 def state_of(job: Job) -> str:

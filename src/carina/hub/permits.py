@@ -14,13 +14,14 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, insert, or_, select, update
 
-from carina.errors import Conflict, NotAllowed, NotFound, PermitDenied, TooMany
+from carina.errors import Conflict, NotAllowed, NotFound, PermitDenied, TooMany, Unreachable
 from carina.federation import wire
 from carina.federation.papers import StatusList, make_code, make_status
 from carina.hub import committee, texts
 from carina.hub.centre import Hub
 from carina.hub.events import record_step
 from carina.hub.nodes import get_node
+from carina.model.address import web_address
 from carina.model.clock import now, parse_stamp, stamp
 from carina.model.ids import DatasetIri, NodeId
 from carina.model.permit import Action, Denial, NodeState, PermitState
@@ -28,13 +29,15 @@ from carina.model.principal import Principal
 from carina.storage.hub_schema import committees, hub_tables, nodes, request_items, requests, status_lists
 from carina.storage.hub_schema import hub_permits as table
 
-Condition = Literal["in force", "waits for the node", "declined by the node", "ended", "expired"]
+Condition = Literal["in force", "waits for the node", "refused by the node", "ended", "expired"]
 
 MOST_OF_A_NODE = 10_000
 """Permits of one node that have not expired: the list of their states must go into one message."""
 MOST_VISAS, MOST_BYTES = 50, 600_000
 """Of visas in one answer."""
 LONGEST_WHY = 2_000
+NOTED_EVERY = timedelta(minutes=1)
+"""The audit trail takes a node's word on a permit down at most so often. The word itself is kept at once."""
 
 _accounts = hub_tables.tables["accounts"]
 
@@ -97,13 +100,16 @@ class Permit:
         if parse_stamp(self.expires_at) <= (at or now()):
             return "expired"
         if self.node_state in ("declined", "withdrawn"):
-            return "declined by the node"
+            return "refused by the node"
         return "in force" if self.node_state == "in-force" and self.node_joined else "waits for the node"
 
 
 @dataclass(frozen=True)
 class Handover:
-    """Where a person is handed over to, and the one-time code for it, which goes into a form's body."""
+    """Where a person is handed over to, and the one-time code for it, which goes into a form's body.
+
+    url  a checked web address (`model.address`), without a slash at its end
+    """
 
     url: str
     code: str
@@ -164,7 +170,7 @@ def _permits(hub: Hub, condition: ColumnElement[bool]) -> list[Permit]:
 
 
 def _query() -> Select[Any]:
-    own = [column for column in table.c if column.name != "visa"]
+    own = [column for column in table.c if column.name not in ("visa", "noted_at")]
     return (
         select(
             *own,
@@ -258,39 +264,48 @@ def _states(connection: Connection, node: str, at: datetime) -> dict[str, Litera
 # --- what nodes say -----------------------------------------------------------------------------------------------
 
 
-def report(hub: Hub, node: str, body: wire.Permits) -> wire.Visas:
+def report(hub: Hub, node: str, body: wire.Permits, *, at: datetime | None = None) -> wire.Visas:
     """Take a node's word on its permits, and give it the visas that it wants, or the first of them.
 
-    Permits of other nodes and unknown ones are passed over; so are wanted ones that have ended or expired.
+    Permits of other nodes and unknown ones are passed over; so are wanted ones that have ended or expired. A word that
+    changes again within a minute is audited with a report after it, once and as it stands then.
     """
+    at = at or now()
     with hub.engine.connect() as connection:
-        news = _news(connection, node, body.held)
+        news = _news(connection, node, body.held, at)
     if news:  # nearly always there is none, and nothing to write
         with hub.engine.begin() as connection:
-            for permit, values in _news(connection, node, body.held).items():
+            for permit, values in _news(connection, node, body.held, at).items():
                 connection.execute(update(table).where(table.c.id == permit).values(**values))
-                if "node_state" in values:
-                    hub.audit.append(f"permit-{values['node_state']}", node, permit, connection)
+                if "noted_at" in values:
+                    hub.audit.append(f"permit-{body.held[permit].state}", node, permit, connection)
     return wire.Visas(visas=_visas(hub, node, body.wanted))
 
 
-def _news(connection: Connection, node: str, held: Mapping[str, wire.Held]) -> dict[str, dict[str, Any]]:
-    """What is new in a node's word, by permit, as values of columns."""
-    columns = (table.c.id, table.c.node_state, table.c.node_reason, table.c.use)
+def _news(connection: Connection, node: str, held: Mapping[str, wire.Held], at: datetime) -> dict[str, dict[str, Any]]:
+    """What is new in a node's word, by permit, as values of columns; with `noted_at` when it is to be audited now."""
+    columns = (table.c.id, table.c.node_state, table.c.node_reason, table.c.node_since, table.c.noted_at, table.c.use)
     rows = connection.execute(select(*columns).where(table.c.node == node, table.c.id.in_(list(held))))
     news: dict[str, dict[str, Any]] = {}
     for row in rows:
         said = held[row.id]
         values: dict[str, Any] = {}
         if said.state != row.node_state:
-            values |= {"node_state": said.state, "node_since": stamp()}
+            values |= {"node_state": said.state, "node_since": stamp(at)}
         if said.reason != row.node_reason:
             values["node_reason"] = said.reason
         if (use := wire.write(said.use)) != row.use:
             values["use"] = use
+        if _is_due(row.noted_at, values.get("node_since", row.node_since), at):
+            values["noted_at"] = stamp(at)
         if values:
             news[row.id] = values
     return news
+
+
+def _is_due(noted_at: str | None, since: str, at: datetime) -> bool:
+    """Whether a word that stands `since` then is to be audited at `at`."""
+    return noted_at is None or (noted_at < since and parse_stamp(noted_at) + NOTED_EVERY <= at)
 
 
 def _visas(hub: Hub, node: str, wanted: Sequence[str]) -> tuple[str, ...]:
@@ -309,7 +324,8 @@ def _visas(hub: Hub, node: str, wanted: Sequence[str]) -> tuple[str, ...]:
 def handover(hub: Hub, who: Principal, permit: str) -> Handover:
     """A one-time code with which the permit's person enters its node.
 
-    Raises `NotFound`, `NotAllowed` for anybody else, `PermitDenied` with the reason when the node would not open.
+    Raises `NotFound`, `NotAllowed` for anybody else, `PermitDenied` with the reason when the node would not open, and
+    `Unreachable` when its address leads nowhere.
     """
     found = get(hub, who, permit)
     if found.account != who.subject:
@@ -331,9 +347,9 @@ def handover(hub: Hub, who: Principal, permit: str) -> Handover:
 _CLOSED: dict[Condition, tuple[Denial, str, str]] = {
     "ended": ("revoked", "The permit was ended.", "Ask for access again if you still need it."),
     "expired": ("expired", "The permit's last day is over.", "Ask for access again if you still need it."),
-    "declined by the node": (
+    "refused by the node": (
         "declined",
-        "The data manager of the node has declined the permit.",
+        "The data manager of the node does not agree to the permit.",
         "Ask the data holder why.",
     ),
     "waits for the node": (
@@ -359,7 +375,13 @@ def _require_open(permit: Permit) -> str:
         raise PermitDenied(
             "The node offers no images from outside.", "Run an analysis instead.", reason="action-not-allowed"
         )
-    return permit.public_url
+    try:
+        return web_address(permit.public_url).rstrip("/")
+    except ValueError:
+        raise Unreachable(
+            "The node names an address for its images that cannot be used.",
+            "Tell its data manager: public_url must be a plain address, as https://images.example.org.",
+        ) from None
 
 
 def public_jwks(hub: Hub) -> dict[str, list[dict[str, str]]]:

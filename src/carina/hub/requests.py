@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, insert, or_, select, update
 
-from carina.errors import BadInput, Conflict, NotAllowed, NotFound
+from carina.errors import BadInput, Conflict, NotAllowed, NotFound, TooMany
 from carina.hub import committee, permits, terms, texts
 from carina.hub.catalogue import Entry
 from carina.hub.centre import Hub
@@ -28,6 +28,8 @@ from carina.storage.hub_schema import committees, hub_permits, hub_tables, nodes
 from carina.storage.hub_schema import requests as table
 
 MOST_DATASETS, MOST_PEOPLE = 50, 50
+MOST_OPEN = 50
+"""Requests of one person of which something is not decided."""
 LONGEST_LINE, LONGEST_PURPOSE, LONGEST_DESCRIPTION = 200, 2_000, 10_000
 LONGEST_WORDS = 2_000
 """Of a question, an answer, a reason or conditions, in characters; with the purpose they go into a visa."""
@@ -118,7 +120,10 @@ class AccessRequest:
 
 
 def submit(hub: Hub, who: Principal, draft: Draft) -> AccessRequest:
-    """Ask for datasets. Raises `BadInput`, `NotFound` for a dataset that is not in the catalogue, `NotAllowed`."""
+    """Ask for datasets.
+
+    Raises `BadInput`, `NotFound` for a dataset that is not in the catalogue, `NotAllowed`, `TooMany`.
+    """
     entries = _entries(hub, draft.datasets)
     row = _request_row(who, draft, entries)
     items = [
@@ -135,6 +140,7 @@ def submit(hub: Hub, who: Principal, draft: Draft) -> AccessRequest:
     ]
     with hub.engine.begin() as connection:
         _require_account(connection, who)
+        _require_room(connection, who)
         connection.execute(insert(table), row)
         connection.execute(insert(request_items), items)
         for item in items:
@@ -179,6 +185,17 @@ def _request_row(who: Principal, draft: Draft, entries: list[Entry]) -> dict[str
 def _require_account(connection: Connection, who: Principal) -> None:
     if connection.execute(select(_accounts.c.name).where(_accounts.c.name == who.subject)).first() is None:
         raise NotAllowed("Only a person with an account here can ask for access.", "Sign in with your account.")
+
+
+def _require_room(connection: Connection, who: Principal) -> None:
+    mine = (table.c.account == who.subject) & request_items.c.state.in_(_OPEN)
+    undecided = select(func.count(request_items.c.request.distinct())).join(
+        table, table.c.id == request_items.c.request
+    )
+    if connection.execute(undecided.where(mine)).scalar_one() >= MOST_OPEN:
+        raise TooMany(
+            f"You have {MOST_OPEN} requests that are not decided.", "Wait for the committees, or withdraw some of them."
+        )
 
 
 # --- reading ------------------------------------------------------------------------------------------------------
@@ -399,15 +416,12 @@ def grant(hub: Hub, who: Principal, item_id: str, decision: Decision) -> Permit:
 
 
 def _deciding(connection: Connection, who: Principal, item_id: str) -> tuple[AccessRequest, Item]:
-    """The item, if `who` may decide on it. Raises `NotFound` or `NotAllowed`."""
-    wanted = select(request_items.c.node, table.c.account).join(table, table.c.id == request_items.c.request)
-    row = connection.execute(wanted.where(request_items.c.id == item_id)).one_or_none()
-    if row is None:
-        raise NotFound("There is no such item of a request.", "See the list of requests.")
-    if row.account == who.subject:
+    """The item, if `who` may decide on it. Raises `NotFound` for whoever may not see it, else `NotAllowed`."""
+    asked, one = _item(connection, who, item_id)
+    if asked.account == who.subject:
         raise NotAllowed("You cannot decide on your own request.", "Another member of the committee can.")
-    committee.require_member(connection, row.node, who.subject)
-    return _item(connection, who, item_id)
+    committee.require_member(connection, one.node, who.subject)
+    return asked, one
 
 
 def _checked(hub: Hub, asked: AccessRequest, one: Item, decision: Decision) -> Decision:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import unicodedata
 
 from carina.errors import BadInput
+from carina.model.texts import is_line, is_prose
 
-_REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Characters that let a text look like another one (Unicode UAX #9, embeddings, overrides and isolates)."""
 _UNSEEN = frozenset({"Cc", "Cf", "Cn", "Co", "Zs", "Zl", "Zp"})
-_NO_LINE = frozenset({"Cc", "Cs", "Zl", "Zp"})
-_NO_PROSE = frozenset({"Cc", "Cs"})
 
 
 def line(text: object, what: str, most: int, *, least: int = 1) -> str:
@@ -19,7 +16,7 @@ def line(text: object, what: str, most: int, *, least: int = 1) -> str:
     what  begins a sentence, as "The project's title"
     """
     given = text.strip() if isinstance(text, str) else ""
-    if any(unicodedata.category(letter) in _NO_LINE or letter in _REORDERING for letter in given):
+    if not is_line(given):
         raise BadInput(f"{what} has control characters.", "Write it as plain text, in one line.")
     return _sized(given, what, least, most)
 
@@ -30,10 +27,7 @@ def prose(text: object, what: str, most: int, *, least: int = 1) -> str:
     Raises `BadInput`, which names `what`.
     """
     given = text.replace("\r\n", "\n").replace("\r", "\n").strip() if isinstance(text, str) else ""
-    if any(
-        (unicodedata.category(letter) in _NO_PROSE and letter not in "\n\t") or letter in _REORDERING
-        for letter in given
-    ):
+    if not is_prose(given):
         raise BadInput(f"{what} has control characters.", "Write it as plain text.")
     return _sized(given, what, least, most)
 

@@ -38,11 +38,19 @@ class Said:
 Run = Callable[..., Said]
 
 
-def _run(*arguments: object, typed: bytes = b"") -> Said:
+class Keyboard(io.TextIOWrapper):
+    """Standard input of a person at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def _run(*arguments: object, typed: bytes = b"", terminal: bool = False) -> Said:
     output, error = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["carina", *map(str, arguments)])
-        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(typed), encoding="utf-8"))
+        opened = Keyboard if terminal else io.TextIOWrapper
+        patch.setattr(sys, "stdin", opened(io.BytesIO(typed), encoding="utf-8"))
         patch.setenv("COLUMNS", "250")
         try:
             with redirect_stdout(output), redirect_stderr(error):
@@ -56,7 +64,7 @@ def _run(*arguments: object, typed: bytes = b"") -> Said:
 
 @pytest.fixture
 def run() -> Run:
-    """Runs `carina` with these arguments, in this process."""
+    """Runs `carina` with these arguments, in this process; `typed`: what it reads, in a pipe or at a `terminal`."""
     return _run
 
 

@@ -382,3 +382,9 @@ def test_the_commands_of_the_how_tos_are_as_the_command_line_has_them(page: str)
         flags = {word for item in command.params if getattr(item, "is_flag", False) for word in item.opts}
         plain = len(words) - len(given) - sum(word not in flags for word in given)
         assert plain >= len(required), line
+
+
+def test_titles_are_shown_as_they_are(node: Path, run: Run) -> None:
+    title = "Lung [conceal]CT[/x]"
+    assert run("node", "dataset", "create", node, "--project", "lung", "--title", title).code == 0
+    assert title in run("node", "dataset", "list", node).output

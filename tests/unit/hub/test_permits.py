@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from sqlalchemy import update
 from tests.access import (
+    BAD_ADDRESSES,
     IMAGES_URL,
     Scene,
     ask_for,
@@ -39,7 +40,7 @@ from tests.access import (
 )
 from tests.federating import open_joined_node, open_test_hub
 
-from carina.errors import BadInput, CarinaError, Conflict, NotAllowed, NotFound, PermitDenied, TooMany
+from carina.errors import BadInput, CarinaError, Conflict, NotAllowed, NotFound, PermitDenied, TooMany, Unreachable
 from carina.federation import papers, wire
 from carina.federation.papers import StatusList
 from carina.hub import nodes, permits, requests
@@ -51,6 +52,7 @@ from carina.model.principal import Principal
 from carina.node import permits as node_permits
 from carina.storage import accounts
 from carina.storage.hub_schema import hub_permits
+from carina.storage.hub_schema import nodes as node_rows
 
 
 @pytest.fixture
@@ -153,7 +155,6 @@ def test_a_permit_with_the_last_day_d_ends_when_that_day_does(scene: Scene) -> N
         visa_of(scene.hub, permit.id),
         scene.hub.permit_key.public_jwk,
         hub=scene.hub.id,
-        issuer=scene.hub.url,
         node=scene.node.id,
     )
     assert stamp(visa.expires) == tomorrow
@@ -215,8 +216,8 @@ def test_a_permit_says_in_words_how_it_stands(scene: Scene, permit: Permit) -> N
     assert (permit.condition_of(), permit.usable) == ("waits for the node", False)
     for state, words in (
         ("waiting", "waits for the node"),
-        ("declined", "declined by the node"),
-        ("withdrawn", "declined by the node"),
+        ("declined", "refused by the node"),
+        ("withdrawn", "refused by the node"),
         ("in-force", "in force"),
     ):
         hear(scene.hub, permit, state)
@@ -398,9 +399,10 @@ def test_the_longest_list_travels(scene: Scene) -> None:
 # --- what nodes say -----------------------------------------------------------------------------------------------
 
 
-def said(scene: Scene, *wanted: str, **held: Any) -> wire.Visas:
+def said(scene: Scene, *wanted: str, after: float = 0, **held: Any) -> wire.Visas:
+    """The node's report, `after` so many seconds from now."""
     body = wire.read(wire.Permits, {"held": held, "wanted": list(wanted)})
-    return permits.report(scene.hub, scene.node.id, body)
+    return permits.report(scene.hub, scene.node.id, body, at=now() + timedelta(seconds=after))
 
 
 def word(state: str, reason: str = "", **use: Any) -> dict[str, Any]:
@@ -410,17 +412,17 @@ def word(state: str, reason: str = "", **use: Any) -> dict[str, Any]:
 def test_a_nodes_word_and_the_use_are_kept_and_only_a_change_is_audited(scene: Scene, permit: Permit) -> None:
     at = stamp()
     said(scene, **{permit.id: word("waiting")})
-    said(scene, **{permit.id: word("in-force", view=3, retrieve=1, last=at)})
+    said(scene, after=60, **{permit.id: word("in-force", view=3, retrieve=1, last=at)})
     taken = own_permit(scene, permit)
     assert (taken.node_state, taken.node_reason) == ("in-force", "")
     assert taken.use == {"view": 3, "retrieve": 1, "analyse": 0, "last": at}
     assert taken.node_since > permit.node_since
     rows = scene.hub.audit.verify()
-    said(scene, **{permit.id: word("in-force", view=4, retrieve=1, last=at)})
-    said(scene, **{permit.id: word("in-force", view=4, retrieve=1, last=at)})
+    said(scene, after=80, **{permit.id: word("in-force", view=4, retrieve=1, last=at)})
+    said(scene, after=180, **{permit.id: word("in-force", view=4, retrieve=1, last=at)})
     assert (own_permit(scene, permit).use["view"], own_permit(scene, permit).node_since) == (4, taken.node_since)
     assert scene.hub.audit.verify() == rows
-    said(scene, **{permit.id: word("withdrawn", "Our ethics board said no.")})
+    said(scene, after=200, **{permit.id: word("withdrawn", "Our ethics board said no.")})
     assert own_permit(scene, permit).node_reason == "Our ethics board said no."
     trail = [(entry.action, entry.actor, entry.subject) for entry in scene.hub.audit.entries(3)]
     assert trail == [
@@ -428,6 +430,35 @@ def test_a_nodes_word_and_the_use_are_kept_and_only_a_change_is_audited(scene: S
         ("permit-in-force", scene.node.id, permit.id),
         ("permit-waiting", scene.node.id, permit.id),
     ]
+
+
+def words(scene: Scene) -> list[str]:
+    """The node's word on permits as the audit trail has it, from its first."""
+    actions = [entry.action for entry in scene.hub.audit.entries(100) if entry.actor == scene.node.id]
+    return [action.removeprefix("permit-") for action in reversed(actions) if action.startswith("permit-")]
+
+
+def test_a_node_that_turns_its_word_in_each_report_fills_no_audit_trail(scene: Scene, permit: Permit) -> None:
+    rows = scene.hub.audit.verify()
+    for second in range(0, 181):
+        state = "in-force" if second % 2 else "withdrawn"
+        said(scene, after=second, **{permit.id: word(state)})
+        if second % 30 == 0:
+            assert own_permit(scene, permit).node_state == state  # the newest word is the one that counts
+    assert scene.hub.audit.verify() - rows == 4  # after 0, 60, 120 and 180 s
+
+
+def test_a_word_that_was_taken_back_at_once_is_audited_as_it_stands_in_the_end(scene: Scene, permit: Permit) -> None:
+    said(scene, after=0, **{permit.id: word("in-force")})
+    said(scene, after=10, **{permit.id: word("withdrawn")})
+    said(scene, after=59, **{permit.id: word("withdrawn")})
+    assert words(scene) == ["in-force"]
+    for after in (61, 90, 125):
+        said(scene, after=after, **{permit.id: word("withdrawn")})
+    assert words(scene) == ["in-force", "withdrawn"]
+    other = permit_for(scene)
+    said(scene, after=126, **{other.id: word("in-force")})  # another permit has a minute of its own
+    assert words(scene) == ["in-force", "withdrawn", "in-force"]
 
 
 def test_a_node_has_no_word_on_other_nodes_permits_nor_gets_their_visas(
@@ -543,6 +574,16 @@ def test_a_permit_that_is_not_in_force_hands_nobody_over(scene: Scene, permit: P
     with pytest.raises(PermitDenied) as denied:
         permits.handover(scene.hub, scene.rosa, permit.id)
     assert denied.value.reason == reason
+
+
+@pytest.mark.parametrize("address", BAD_ADDRESSES)
+def test_an_address_with_a_second_meaning_hands_nobody_over(scene: Scene, permit: Permit, address: str) -> None:
+    hear(scene.hub, permit)
+    with scene.hub.engine.begin() as connection:
+        connection.execute(update(node_rows).values(public_url=address))
+    with pytest.raises(Unreachable, match="cannot be used"):
+        permits.handover(scene.hub, scene.rosa, permit.id)
+    assert scene.hub.audit.entries(9, action="handover-made") == []
 
 
 def test_an_ended_or_expired_permit_hands_nobody_over(scene: Scene, permit: Permit) -> None:

@@ -31,7 +31,7 @@ from tests.access import (
 )
 from tests.federating import open_joined_node
 
-from carina.errors import BadInput, CarinaError, Conflict, NotAllowed, NotFound
+from carina.errors import BadInput, CarinaError, Conflict, NotAllowed, NotFound, TooMany
 from carina.hub import catalogue, committee, permits, requests, terms, texts
 from carina.hub.requests import AccessRequest, Item
 from carina.model.clock import now, parse_stamp
@@ -214,6 +214,17 @@ def test_a_text_is_refused_or_can_be_kept_and_shown(text: str) -> None:
     assert texts.shown(text).isprintable()
 
 
+def test_a_person_has_so_many_undecided_requests_and_no_more(scene: Scene) -> None:
+    made = [ask_for(scene.hub, scene.rosa, scene.dataset).items[0] for _ in range(requests.MOST_OPEN)]
+    requests.ask(scene.hub, scene.clara, made[0].id, "Why?")  # which is no decision
+    with pytest.raises(TooMany, match="50 requests that are not decided"):
+        ask_for(scene.hub, scene.rosa, scene.dataset)
+    assert len(requests.own(scene.hub, scene.rosa)) == requests.MOST_OPEN
+    ask_for(scene.hub, scene.clara, scene.dataset)  # each person for themselves
+    requests.refuse(scene.hub, scene.clara, made[0].id, "No.")
+    ask_for(scene.hub, scene.rosa, scene.dataset)
+
+
 # --- reading ------------------------------------------------------------------------------------------------------
 
 
@@ -260,7 +271,7 @@ def test_a_committee_that_was_dismissed_sees_and_decides_nothing_more(scene: Sce
     assert requests.queue(scene.hub, scene.clara) == []
     with pytest.raises(NotFound):
         requests.get(scene.hub, scene.clara, asked.request)
-    with pytest.raises(NotAllowed):
+    with pytest.raises(NotFound):
         grant(scene.hub, scene.clara, asked.id)
 
 
@@ -376,9 +387,12 @@ def test_a_member_of_the_committee_never_decides_on_their_own_request(scene: Sce
 def test_only_the_committee_of_the_items_node_decides(scene: Scene, asked: Item, tmp_path: Path) -> None:
     with open_joined_node(tmp_path / "second", scene.hub, seed=2) as (second, _):
         carlos = member(scene.hub, second.id, "carlos")
-    for who in (carlos, person(scene.hub, "otto", "operator"), person(scene.hub, "rafael")):
+    for decide in decisions(scene, person(scene.hub, "otto", "operator"), asked.id):
+        with pytest.raises(NotAllowed, match="access committee"):
+            decide()
+    for who in (carlos, person(scene.hub, "rafael")):  # who may not even see it
         for decide in decisions(scene, who, asked.id):
-            with pytest.raises(NotAllowed, match="access committee"):
+            with pytest.raises(NotFound, match="no such item"):
                 decide()
     for decide in decisions(scene, scene.clara, "0" * 26):
         with pytest.raises(NotFound):

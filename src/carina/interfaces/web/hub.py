@@ -61,7 +61,8 @@ def hub_frame(hub: Hub, identity: Identity) -> Pages:
 
 
 def hub_pages(hub: Hub, identity: Identity, search: Search, limit: RateLimit) -> list[Route | Mount]:
-    """All routes. `search` asks the nodes and gives each answer as it arrives; each person has `limit` searches.
+    """All routes. `search` asks the nodes and gives each answer as it arrives; each person has `limit` for searches
+    and for all that makes something new.
 
     Raises `BadSettings` when the files that pages load are not in place.
     """
@@ -75,10 +76,10 @@ def hub_pages(hub: Hub, identity: Identity, search: Search, limit: RateLimit) ->
         *_home_routes(hub, pages),
         *_catalogue_routes(hub, pages),
         *explorer_routes(hub, pages, nodes, search, limit),
-        *request_routes(hub, pages),
+        *request_routes(hub, pages, limit),
         *committee_routes(hub, pages),
-        *permit_routes(hub, pages),
-        *run_routes(hub, pages),
+        *permit_routes(hub, pages, limit),
+        *run_routes(hub, pages, limit),
         *sign_in_routes(pages),
     ]
 

@@ -10,15 +10,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from carina.errors import BadInput, CarinaError, Conflict, PermitDenied
+from carina.errors import BadInput, CarinaError, Conflict, PermitDenied, TooMany, Unreachable
 from carina.hub import committee, permits
 from carina.hub.centre import Hub
 from carina.hub.permits import Permit
 from carina.interfaces.api.problems import status_of
+from carina.interfaces.api.rate import RateLimit
 from carina.interfaces.api.security import policy
 from carina.interfaces.web.committee import OVER
-from carina.interfaces.web.pages import Pages, back
-from carina.interfaces.web.snippets import permit_snippets
+from carina.interfaces.web.pages import Link, Pages, back
+from carina.interfaces.web.requests import above_others
+from carina.interfaces.web.snippets import Snippet, permit_snippets
+from carina.model.address import origin
 from carina.model.clock import now
 from carina.model.principal import Principal
 
@@ -26,8 +29,11 @@ IMAGES = {"view", "retrieve"}
 DONE = {"ended": "Ended. The node refuses it from its next list of permits on, within a minute."}
 
 
-def permit_routes(hub: Hub, pages: Pages) -> list[Route]:
-    """`/permits`, `/permits/{id}`, and below it `/open` and `/end`."""
+def permit_routes(hub: Hub, pages: Pages, limit: RateLimit) -> list[Route]:
+    """`/permits`, `/permits/{id}`, and below it `/open` and `/end`.
+
+    limit   spent each time that a person opens images
+    """
 
     async def listed(request: Request) -> Response:
         who = await pages.identity.identify(request)
@@ -66,20 +72,19 @@ def permit_routes(hub: Hub, pages: Pages) -> list[Route]:
         """
         who = await pages.identity.identify(request)
         try:
+            limit.spend(who.subject)
             handover = await run_in_threadpool(permits.handover, hub, who, request.path_params["id"])
-        except PermitDenied as error:
+        except (PermitDenied, TooMany, Unreachable) as error:
             return await show(request, error)
-        parts = urlsplit(handover.url)
-        origin = f"{parts.scheme}://{parts.netloc}"
         response = await pages.render(
             request,
             "hub/open.html",
             permit_id=request.path_params["id"],
-            target=f"{handover.url.rstrip('/')}/enter",
-            origin=origin,
+            target=f"{handover.url}/enter",
+            host=urlsplit(handover.url).hostname,
             code=handover.code,
         )
-        response.headers["Content-Security-Policy"] = policy(origin)
+        response.headers["Content-Security-Policy"] = policy(origin(handover.url))
         response.headers["Referrer-Policy"] = "strict-origin"  # with the others, `Origin` would be null (Fetch, 3.2)
         return response
 
@@ -99,11 +104,17 @@ def _permit(hub: Hub, who: Principal, permit_id: str) -> dict[str, Any]:
         "permit": permit,
         "condition": permit.condition_of(),
         "own": own,
+        "above": Link("/permits", "Your permits") if own else above_others(hub, who),
         "may_end": own or "operator" in who.roles or committee.is_member(hub, permit.node, who.subject),
         "opens_images": own and opens_images(permit),
         "over": permit.condition_of() in OVER,
-        "snippets": permit_snippets(hub.url, permit.id, "retrieve" in permit.actions) if own else [],
+        "snippets": _snippets(hub, permit) if own else [],
     }
+
+
+def _snippets(hub: Hub, permit: Permit) -> list[Snippet]:
+    fetches = "retrieve" in permit.actions and permit.public_url is not None
+    return permit_snippets(hub.url, permit.id, images=fetches, analyse="analyse" in permit.actions)
 
 
 def opens_images(permit: Permit) -> bool:

@@ -14,17 +14,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from carina.errors import BadInput, CarinaError, Conflict, NotFound, TooMany
-from carina.hub import permits, requests, terms
+from carina.hub import committee, permits, requests, terms
 from carina.hub.catalogue import Entry, list_datasets
 from carina.hub.centre import Hub
 from carina.hub.permits import Condition, Permit
 from carina.hub.requests import AccessRequest, Draft, Item
 from carina.interfaces.api.problems import status_of
-from carina.interfaces.web.pages import Pages, back
+from carina.interfaces.api.rate import RateLimit
+from carina.interfaces.web.pages import Link, Pages, back
 from carina.interfaces.web.words import item_word
 from carina.model.clock import now
 from carina.model.permit import ACTIONS, Action
 from carina.model.permit import actions as checked_actions
+from carina.model.principal import Principal
 
 Standing: TypeAlias = Mapping[str, tuple[Permit, Condition]]
 """Permits by id, each with how it stands now."""
@@ -82,8 +84,11 @@ class Offer:
     without: tuple[str, ...]
 
 
-def request_routes(hub: Hub, pages: Pages) -> list[Route]:
-    """`/requests`, `/requests/new`, `/requests/{id}` and the steps that a researcher takes there."""
+def request_routes(hub: Hub, pages: Pages, limit: RateLimit) -> list[Route]:
+    """`/requests`, `/requests/new`, `/requests/{id}` and the steps that a researcher takes there.
+
+    limit   spent by each request that a person sends
+    """
 
     async def listed(request: Request) -> Response:
         who = await pages.identity.identify(request)
@@ -109,6 +114,7 @@ def request_routes(hub: Hub, pages: Pages) -> list[Route]:
         async with request.form(max_files=0, max_fields=MOST_FIELDS) as sent:
             typed = Typed.of(sent)
         try:
+            limit.spend(who.subject)
             made = await run_in_threadpool(lambda: requests.submit(hub, who, typed.draft()))
         except (BadInput, NotFound, Conflict, TooMany) as error:
             return await form(request, typed, error)
@@ -132,6 +138,7 @@ def _one(hub: Hub, pages: Pages) -> list[Route]:
         granted = [item.permit for item in found.items if item.permit]
         given = await run_in_threadpool(lambda: [permits.get(hub, who, permit) for permit in granted])
         stands = standing(given)
+        own = found.account == who.subject
         return await pages.render(
             request,
             "hub/request.html",
@@ -139,7 +146,8 @@ def _one(hub: Hub, pages: Pages) -> list[Route]:
             asked=found,
             standing=stands,
             tally=tally(found, stands),
-            own=found.account == who.subject,
+            own=own,
+            above=Link("/requests", "Your requests") if own else await run_in_threadpool(above_others, hub, who),
             problem=problem,
             problem_item=item,
             words_typed=words,
@@ -166,6 +174,11 @@ def _one(hub: Hub, pages: Pages) -> list[Route]:
         Route("/requests/{id}", one, methods=["GET"]),
         Route("/requests/{id}", step, methods=["POST"]),
     ]
+
+
+def above_others(hub: Hub, who: Principal) -> Link:
+    """The page above what somebody else asked for: the committee's, or home for an operator who is in none."""
+    return Link("/committee", "Committee") if committee.nodes_of(hub, who.subject) else Link("/", "Home")
 
 
 def form_context(chosen: Sequence[Entry]) -> dict[str, Any]:

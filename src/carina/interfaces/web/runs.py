@@ -18,6 +18,7 @@ from carina.hub.permits import Permit
 from carina.hub.runs import Job, Run
 from carina.interfaces.api.exports import run_to_csv, run_to_json
 from carina.interfaces.api.problems import status_of
+from carina.interfaces.api.rate import RateLimit
 from carina.interfaces.web import charts
 from carina.interfaces.web.pages import Pages, back
 from carina.interfaces.web.words import JOB_STATES, plural
@@ -40,8 +41,11 @@ class Typed:
     title: str = ""
 
 
-def run_routes(hub: Hub, pages: Pages) -> list[Route]:
-    """`/runs`, `/runs/new`, `/runs/{id}` with its live part, its cancelling and its exports."""
+def run_routes(hub: Hub, pages: Pages, limit: RateLimit) -> list[Route]:
+    """`/runs`, `/runs/new`, `/runs/{id}` with its live part, its cancelling and its exports.
+
+    limit   spent by each run that a person starts
+    """
 
     async def listed(request: Request) -> Response:
         who = await pages.identity.identify(request)
@@ -66,6 +70,7 @@ def run_routes(hub: Hub, pages: Pages) -> list[Route]:
             chosen = tuple(dict.fromkeys(str(value) for value in sent.getlist("permit")))
             typed = Typed(chosen, str(sent.get("analysis", "")), str(sent.get("title", "")).strip())
         try:
+            limit.spend(who.subject)
             run = await run_in_threadpool(runs.start, hub, who, typed.permits, typed.analysis, typed.title)
         except (BadInput, NotFound, PermitDenied, TooMany) as error:
             return await form(request, typed, error)

@@ -50,7 +50,7 @@ ITEM_STATES = {
 PERMIT_CONDITIONS: dict[str, tuple[str, str]] = {
     "in force": ("In force", "good"),
     "waits for the node": ("Waits for the node", "info"),
-    "declined by the node": ("Declined by the node", "bad"),
+    "refused by the node": ("Refused by the node", "bad"),
     "ended": ("Ended", "bad"),
     "expired": ("Expired", ""),
 }

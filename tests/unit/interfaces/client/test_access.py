@@ -50,7 +50,7 @@ from carina.interfaces.api.node import outside_routes
 from carina.interfaces.api.problems import exception_handlers
 from carina.interfaces.api.rate import RateLimit
 from carina.interfaces.api.security import Rules, middleware
-from carina.interfaces.api.visitors import visitors
+from carina.interfaces.api.visitors import entries, visitors
 from carina.interfaces.client.archive import Archive, enter
 from carina.interfaces.client.client import Client
 from carina.interfaces.dicomweb.outside import dataset_dicomweb_routes
@@ -86,11 +86,11 @@ def scene(tmp_path: Path, serve: Serve) -> Iterator[Scene]:
 
 
 def outside(node: Node, url: str) -> Starlette:
-    identity = visitors(node, secure=False)
+    identity, limit = visitors(node, secure=False), entries()
     routes = [
-        *outside_routes(node),
+        *outside_routes(node, limit),
         *dataset_dicomweb_routes(node, identity.cookie, url),
-        *outside_pages(node, identity),
+        *outside_pages(node, identity, limit),
     ]
     rules = Rules(url)
     return Starlette(routes=routes, middleware=middleware(rules, identity), exception_handlers=exception_handlers())  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from tests.support import open_test_node
 from carina.hub import committee
 from carina.hub.centre import Hub
 from carina.interfaces.api.identity import Identity, LocalAccounts
+from carina.interfaces.api.rate import RateLimit
 from carina.node.site import Node
 from carina.storage.accounts import add_account
 
@@ -26,8 +27,14 @@ def answers() -> Answers:
 
 
 @pytest.fixture
-def empty_hub(hub: Hub, identity: Identity, answers: Answers) -> Iterator[TestClient]:
-    with client_of(hub_app(hub, identity, answers), hub.url) as client:
+def limit() -> RateLimit:
+    """Of the hub's pages for each person."""
+    return RateLimit(60, 60)
+
+
+@pytest.fixture
+def empty_hub(hub: Hub, identity: Identity, answers: Answers, limit: RateLimit) -> Iterator[TestClient]:
+    with client_of(hub_app(hub, identity, answers, limit), hub.url) as client:
         yield client
 
 
@@ -52,6 +59,14 @@ def clara(hub: Hub, identity: Identity, answers: Answers, anyone: TestClient) ->
     committee.add(hub, B, "clara")
     with client_of(hub_app(hub, identity, answers), hub.url) as client:
         assert sign_in(client, "clara").status_code == 303
+        yield client
+
+
+@pytest.fixture
+def olaf(hub: Hub, identity: Identity, answers: Answers, anyone: TestClient) -> Iterator[TestClient]:
+    """The hub's operator, on no committee, signed in, with a browser of their own."""
+    with client_of(hub_app(hub, identity, answers), hub.url) as client:
+        assert sign_in(client, "olaf").status_code == 303
         yield client
 
 

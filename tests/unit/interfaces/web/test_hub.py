@@ -6,7 +6,7 @@ import re
 
 from sqlalchemy import update
 from starlette.testclient import TestClient
-from tests.pages import IRI_A, IRI_C, A
+from tests.pages import IRI_A, IRI_C, A, B, C
 
 from carina.hub.centre import Hub
 from carina.storage.hub_schema import nodes
@@ -114,3 +114,9 @@ def test_a_browser_keeps_static_files_and_asks_again(anyone: TestClient) -> None
 
 def test_the_vendored_script_is_served_as_script(anyone: TestClient) -> None:
     assert "javascript" in anyone.get("/static/vendor/htmx-2.min.js").headers["content-type"]
+
+
+def test_each_node_has_a_place_on_the_page_of_nodes(anyone: TestClient) -> None:
+    """The source of a visa is this place: /nodes#n-…"""
+    page = anyone.get("/nodes").text
+    assert [page.count(f'<tr id="{node}">') for node in (A, B, C)] == [1, 1, 1]

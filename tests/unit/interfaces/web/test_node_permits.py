@@ -177,6 +177,8 @@ def test_what_the_hub_ended_or_time_has_is_over(nora: TestClient, site: Site) ->
     site.end(ended)
     old = visa_of(site.hub, site.node, site.dataset, issued=AT - timedelta(days=9), expires=AT - timedelta(days=1))
     then = AT - timedelta(days=5)
+    site.states[old.id] = "valid"
+    site.say()
     permits.take_visa(site.node, site.hub.id, make_visa(site.hub.permit_key, old), now=then)
     permits.countersign(site.node, "ana", site.hub.id, old.id, now=then)
     page = nora.get("/permits").text

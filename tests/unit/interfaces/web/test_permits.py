@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 from starlette.testclient import TestClient
-from tests.access import ask_for, grant, hear
-from tests.pages import IRI_A, A, csrf
+from tests.access import BAD_ADDRESSES, ask_for, grant, hear
+from tests.pages import IRI_A, A, csrf, exhaust
 
 from carina.federation.papers import open_code
 from carina.hub import permits
 from carina.hub.centre import Hub
 from carina.hub.permits import Permit
+from carina.interfaces.api.rate import RateLimit
+from carina.interfaces.api.security import POLICY
 from carina.model.principal import Principal
 from carina.storage.hub_schema import hub_permits, nodes
 
@@ -94,6 +96,50 @@ def test_images_are_not_opened_while_the_permit_waits(rosa: TestClient, permit: 
     assert answer.status_code == 403
     assert "The permit waits for the node" in answer.text
     assert "data-submit" not in answer.text
+
+
+@pytest.mark.parametrize("address", BAD_ADDRESSES)
+def test_an_address_with_a_second_meaning_stands_in_no_form_or_policy(
+    rosa: TestClient, hub: Hub, permit: Permit, address: str
+) -> None:
+    hear(hub, permit)
+    with hub.engine.begin() as connection:
+        connection.execute(update(nodes).where(nodes.c.id == A).values(public_url=address))
+    answer = act(rosa, f"/permits/{permit.id}/open")
+    assert answer.status_code == 502
+    assert "The node names an address for its images that cannot be used." in answer.text
+    assert "data-submit" not in answer.text and address not in answer.text
+    assert answer.headers["content-security-policy"] == POLICY
+
+
+def test_the_place_is_shown_by_its_host_only(rosa: TestClient, hub: Hub, permit: Permit) -> None:
+    hear(hub, permit)
+    with hub.engine.begin() as connection:
+        connection.execute(update(nodes).values(public_url="https://images.example.org:8443/sign-in.at-the-hub/"))
+    answer = act(rosa, f"/permits/{permit.id}/open")
+    assert "<code>images.example.org</code>" in answer.text
+    assert 'action="https://images.example.org:8443/sign-in.at-the-hub/enter"' in answer.text
+    assert "form-action 'self' https://images.example.org:8443;" in answer.headers["content-security-policy"]
+
+
+def test_images_are_not_opened_more_often_than_a_person_may_ask(
+    rosa: TestClient, hub: Hub, permit: Permit, limit: RateLimit
+) -> None:
+    hear(hub, permit)
+    exhaust(limit)
+    answer = act(rosa, f"/permits/{permit.id}/open")
+    assert answer.status_code == 429 and "too many requests in a short time" in answer.text
+    assert "data-submit" not in answer.text
+    assert hub.audit.entries(9, action="handover-made") == []
+
+
+def test_whoever_sees_a_permit_comes_back_to_a_page_that_is_there(
+    rosa: TestClient, clara: TestClient, olaf: TestClient, permit: Permit
+) -> None:
+    for client, above in ((rosa, "/permits"), (clara, "/committee"), (olaf, "/")):
+        page = client.get(f"/permits/{permit.id}").text
+        assert f'<p class="crumb"><a href="{above}">' in page
+        assert client.get(above).status_code == 200
 
 
 def test_a_node_without_an_address_offers_no_images(rosa: TestClient, hub: Hub, permit: Permit) -> None:

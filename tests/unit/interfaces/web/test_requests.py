@@ -10,10 +10,11 @@ import pytest
 from sqlalchemy import update
 from starlette.testclient import TestClient
 from tests.access import ask_for, grant, hear, in_days
-from tests.pages import IRI_A, IRI_B, IRI_C, A, B, csrf
+from tests.pages import IRI_A, IRI_B, IRI_C, A, B, csrf, exhaust
 
 from carina.hub import permits, requests
 from carina.hub.centre import Hub
+from carina.interfaces.api.rate import RateLimit
 from carina.interfaces.web.words import duration, remaining
 from carina.model.clock import now, stamp
 from carina.model.permit import end_day, end_of
@@ -241,3 +242,34 @@ def test_ends_and_longest_times_are_said_in_words() -> None:
     assert remaining(stamp(end_of(end_day(in_days(28))))) == "28 more days"
     assert remaining("2026-01-01T00:00:00.000000Z") == "over"
     assert (duration(30), duration(365), duration(730)) == ("30 days", "365 days (1 year)", "730 days (2 years)")
+
+
+def test_requests_are_not_sent_more_often_than_a_person_may_ask(
+    rosa: TestClient, hub: Hub, me: Principal, limit: RateLimit
+) -> None:
+    exhaust(limit)
+    answer = send(rosa)
+    assert answer.status_code == 429 and "too many requests in a short time" in answer.text
+    assert "To train a detector." in answer.text  # what was typed is still there
+    assert requests.own(hub, me) == []
+
+
+def test_a_person_with_too_many_undecided_requests_is_told_so_in_the_form(
+    rosa: TestClient, hub: Hub, me: Principal
+) -> None:
+    for _ in range(requests.MOST_OPEN):
+        ask_for(hub, me, IRI_B, actions=("analyse",))
+    answer = send(rosa)
+    assert answer.status_code == 429 and "You have 50 requests that are not decided." in answer.text
+    assert "To train a detector." in answer.text
+    assert len(requests.own(hub, me)) == requests.MOST_OPEN
+
+
+def test_whoever_sees_a_request_comes_back_to_a_page_that_is_there(
+    rosa: TestClient, clara: TestClient, olaf: TestClient, hub: Hub, me: Principal
+) -> None:
+    made = ask_for(hub, me, IRI_B, actions=("analyse",))
+    for client, above in ((rosa, "/requests"), (clara, "/committee"), (olaf, "/")):
+        page = client.get(f"/requests/{made.id}").text
+        assert f'<p class="crumb"><a href="{above}">' in page
+        assert client.get(above).status_code == 200
