@@ -127,8 +127,8 @@ def test_a_hub_that_is_joined_again_with_another_key_of_permits_counts_anew(site
 
 
 def test_an_old_list_sent_again_and_again_fills_no_audit_trail(site: Site) -> None:
-    old = site.list()
-    site.say()
+    old = site.list(now())
+    site.say(now())
     for _ in range(20):
         sealed = seal_message(site.hub.signing, wire.Status(paper=old), hub=site.hub.id, sender=site.hub.id,
             to=site.node.id)  # fmt: skip
