@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tests.records import new_records
 from tests.support import open_test_node, ring
 
 from carina.federation.brokerkeys import broker_name, broker_seed
@@ -24,7 +25,6 @@ from carina.node import membership
 from carina.node.membership import JoinedHub
 from carina.node.site import Node
 from carina.storage.audit import AuditTrail
-from carina.storage.database import open_engine, upgrade
 
 IRI = DatasetIri("urn:uuid:00000000-0000-4000-8000-000000000001")
 
@@ -33,8 +33,7 @@ IRI = DatasetIri("urn:uuid:00000000-0000-4000-8000-000000000001")
 def open_test_hub(folder: Path, *, seed: int = 99, **changes: Any) -> Iterator[Hub]:
     """A hub in `folder` with an exchange in memory, closed at the end."""
     folder.mkdir(parents=True, exist_ok=True)
-    engine = open_engine(folder / "records.sqlite")
-    upgrade(engine, "hub")
+    engine = new_records(folder / "records.sqlite", "hub")
     signing = SigningKey.from_seed(ring(seed).signing)
     me = HubId(party_id(signing.public_jwk, "h"))
     (folder / "ca").mkdir(exist_ok=True)

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, insert
+from tests.records import new_records
 
 from carina.model.ids import PatientKey, ProjectId, Uid
 from carina.model.instance import CleanInstance, Facts, Version
-from carina.storage.database import Role, open_engine, upgrade
+from carina.storage.database import Role
 from carina.storage.index import Added, add_instance
 from carina.storage.schema import clinical
 
@@ -27,8 +28,7 @@ SECOND = Version("engine-2", "a" * 64)
 @contextmanager
 def records(folder: Path, role: Role = "node") -> Iterator[Engine]:
     """New records of a service, closed at the end."""
-    engine = open_engine(folder / "records.sqlite")
-    upgrade(engine, role)
+    engine = new_records(folder / "records.sqlite", role)
     try:
         yield engine
     finally:

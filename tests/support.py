@@ -15,6 +15,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from tests.records import new_records
 
 from carina.deid.profile import load_profile
 from carina.federation.permitkeys import PermitKey
@@ -24,7 +25,6 @@ from carina.model.instance import Source
 from carina.model.keys import KeyRing, derive
 from carina.node.site import Node, Project
 from carina.storage.audit import AuditTrail
-from carina.storage.database import open_engine, upgrade
 from carina.storage.instances import FileInstances
 from carina.storage.sealed import SealedFolder
 
@@ -47,8 +47,7 @@ def make_node(folder: Path, *, keys: KeyRing | None = None, threshold: int = 10,
     """A node in `folder`: project `lung` fed by AE SCANNER and the folder `inbox`, project `breast` by AE MAMMO."""
     keys = keys or ring()
     folder.mkdir(parents=True, exist_ok=True)
-    engine = open_engine(f"sqlite:///{folder / 'records.sqlite'}")
-    upgrade(engine, "node")
+    engine = new_records(folder / "records.sqlite", "node")
     signing = SigningKey.from_seed(keys.signing)
     profile = load_profile("basic")
     node = Node(

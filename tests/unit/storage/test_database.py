@@ -63,12 +63,15 @@ def test_records_of_a_newer_version_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_records_are_for_their_owner_only(tmp_path: Path) -> None:
-    with records(tmp_path / "new" / "node") as engine, engine.connect() as connection:
+    engine = open_engine(tmp_path / "new" / "node" / "records.sqlite")
+    upgrade(engine, "node")
+    with engine.connect() as connection:
         connection.execute(text("SELECT 1"))
         files = list((tmp_path / "new" / "node").iterdir())
         assert len(files) >= 2
         assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
         assert stat.S_IMODE((tmp_path / "new" / "node").stat().st_mode) == 0o700
+    engine.dispose()
 
 
 def test_every_connection_commits_to_the_disk_and_keeps_references(tmp_path: Path) -> None:
