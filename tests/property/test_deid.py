@@ -15,11 +15,11 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from tests.support import ct, part10
 
+from carina.deid.engine.rewrite import deidentify
 from carina.deid.person import Person
 from carina.deid.profile import load_profile
 from carina.deid.pseudonyms import LONGEST_SHIFT, SHORTEST_SHIFT, ProjectKeys, new_uid, patient_key, shift_days
-from carina.deid.rewrite import deidentify
-from carina.deid.texts import is_technical
+from carina.deid.words.texts import is_technical
 from carina.dicom.quiet import quiet
 from carina.model.ids import ProjectId
 from carina.model.instance import CleanInstance, RawInstance

@@ -7,7 +7,7 @@ import json
 import tomllib
 from dataclasses import dataclass
 
-from carina.deid import table
+from carina.deid.rules import table
 from carina.errors import BadSettings
 
 MODIFIED_DATES = "retain_longitudinal_modified_dates"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from carina.deid.texts import REMOVED
+from carina.deid.words.texts import REMOVED
 from carina.dicom.geometry import Position, order_of, position_of
 from carina.dicom.json import values_of
 from carina.dicom.levels import tag_of

@@ -17,10 +17,10 @@ from pydicom.filereader import read_partial
 from pydicom.uid import UID
 from sqlalchemy import Connection, update
 
+from carina.deid.engine.rewrite import deidentify
 from carina.deid.facts import instrument_of
 from carina.deid.person import Person
 from carina.deid.pseudonyms import ProjectKeys
-from carina.deid.rewrite import deidentify
 from carina.dicom.bodyparts import body_part
 from carina.dicom.kinds import MODALITIES_TO_CHECK
 from carina.dicom.levels import BELONGS, COMPUTED, Level, instance_header

@@ -10,10 +10,10 @@ import pydicom
 from pydicom.dataset import Dataset
 from tests.support import corpus_files
 
+from carina.deid.engine.rewrite import deidentify
 from carina.deid.profile import load_profile
 from carina.deid.pseudonyms import ProjectKeys
-from carina.deid.rewrite import deidentify
-from carina.deid.texts import is_ordinary
+from carina.deid.words.texts import is_ordinary
 from carina.dicom.parse import parse
 from carina.dicom.quiet import quiet
 from carina.errors import CarinaError

@@ -14,12 +14,12 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from tests.support import ct, part10
 
-from carina.deid.codes import is_concept
-from carina.deid.numbers import is_text, kept_number
+from carina.deid.engine.rewrite import deidentify
 from carina.deid.profile import load_profile
 from carina.deid.pseudonyms import ProjectKeys
-from carina.deid.rewrite import deidentify
-from carina.deid.texts import is_code_string, is_technical, names, spellings
+from carina.deid.words.codes import is_concept
+from carina.deid.words.numbers import is_text, kept_number
+from carina.deid.words.texts import is_code_string, is_technical, names, spellings
 from carina.model.ids import ProjectId
 from carina.model.instance import RawInstance
 

@@ -25,10 +25,10 @@ from pydicom.uid import (
 )
 from tests.support import ct, part10
 
+from carina.deid.engine.rewrite import IMPLEMENTATION_CLASS_UID, deidentify
 from carina.deid.person import Person
 from carina.deid.profile import load_profile
 from carina.deid.pseudonyms import ProjectKeys
-from carina.deid.rewrite import IMPLEMENTATION_CLASS_UID, deidentify
 from carina.errors import InvalidInstance, NotDicom, Withheld
 from carina.model.ids import ProjectId
 from carina.model.instance import CleanInstance, RawInstance, Reason
@@ -104,7 +104,7 @@ def test_the_same_bytes_profile_and_keys_give_the_same_file_in_another_process(t
         "import sys; from pathlib import Path\n"
         "from carina.deid.profile import load_profile\n"
         "from carina.deid.pseudonyms import ProjectKeys\n"
-        "from carina.deid.rewrite import deidentify\n"
+        "from carina.deid.engine.rewrite import deidentify\n"
         "from carina.model.instance import RawInstance\n"
         "raw, keys = RawInstance(Path(sys.argv[1]).read_bytes()), ProjectKeys.of(b'k' * 32, 'lung')\n"
         "clean = deidentify(raw, load_profile('basic'), keys, project='lung', default_issuer='HUS')\n"

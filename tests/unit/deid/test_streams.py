@@ -14,10 +14,10 @@ from pydicom.encaps import encapsulate, encapsulate_extended, get_frame
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 from tests.support import ct, part10
 
+from carina.deid.engine.rewrite import deidentify
+from carina.deid.pixels.streams import jpeg, jpeg_2000, rle
 from carina.deid.profile import load_profile
 from carina.deid.pseudonyms import ProjectKeys
-from carina.deid.rewrite import deidentify
-from carina.deid.streams import jpeg, jpeg_2000, rle
 from carina.errors import Withheld
 from carina.model.ids import ProjectId
 from carina.model.instance import RawInstance, Reason

@@ -10,12 +10,12 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from carina.deid import table
-from carina.deid.header import clean_header
+from carina.deid.engine.header import clean_header
 from carina.deid.profile import MODIFIED_DATES
 from carina.deid.pseudonyms import ProjectKeys
-from carina.deid.steps import FIRST_TAG, Subject
-from carina.deid.table import Row
+from carina.deid.rules import table
+from carina.deid.rules.steps import FIRST_TAG, Subject
+from carina.deid.rules.table import Row
 from carina.model.ids import ProjectId
 
 SUBJECT = Subject(ProjectKeys.of(b"k" * 32, ProjectId("lung")), "PSEUDONYM", -100, frozenset())

@@ -26,7 +26,7 @@ class Row:
     options: dict[str, str]
 
 
-_DATA = (resources.files(__package__) / "data" / "ps315_e1.json").read_bytes()
+_DATA = (resources.files("carina.deid") / "data" / "ps315_e1.json").read_bytes()
 _CONTENT = json.loads(_DATA)
 
 DIGEST = hashlib.sha256(_DATA).hexdigest()

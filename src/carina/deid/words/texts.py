@@ -68,7 +68,7 @@ TECHNICAL: dict[int, Otherwise] = {
 """The attributes that are not in the table, hold text, and say something about technique that research needs."""
 
 _LONGEST = 64
-_LINES = (resources.files(__package__) / "data" / "words.txt").read_text("utf-8").splitlines()
+_LINES = (resources.files("carina.deid") / "data" / "words.txt").read_text("utf-8").splitlines()
 _LISTED = [word for line in _LINES if not line.startswith("#") for word in line.split()]
 _WORDS = frozenset(word.removesuffix("?") for word in _LISTED)
 _ORDINARY = frozenset(word for word in _LISTED if not word.endswith("?"))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pydicom.dataset import Dataset
 from pydicom.valuerep import PersonName
 
-from carina.deid.texts import is_ordinary, pieces, spellings
+from carina.deid.words.texts import is_ordinary, pieces, spellings
 
 _SHORTEST = 3
 _SHORTEST_NAME = 2  # Li, Wu

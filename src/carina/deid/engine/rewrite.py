@@ -17,15 +17,16 @@ from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from carina.deid import codes, table
+from carina.deid.engine.header import clean_header
 from carina.deid.facts import facts_of, text
-from carina.deid.header import clean_header
-from carina.deid.identifiers import own_identifiers
 from carina.deid.person import Person, merged, person_of
-from carina.deid.pixels import put_pixel_data
+from carina.deid.pixels.hidden import put_pixel_data
 from carina.deid.profile import MODIFIED_DATES, Profile
 from carina.deid.pseudonyms import ProjectKeys, patient_key, shift_days, source_digest
-from carina.deid.steps import Subject
+from carina.deid.rules import table
+from carina.deid.rules.steps import Subject
+from carina.deid.words import codes
+from carina.deid.words.identifiers import own_identifiers
 from carina.dicom.kinds import why_withheld
 from carina.dicom.parse import parse, part10
 from carina.dicom.quiet import quiet

@@ -15,11 +15,12 @@ from pydicom._uid_dict import UID_dictionary
 from pydicom.dataelem import DataElement
 from pydicom.multival import MultiValue
 
-from carina.deid import codes, numbers, table, terms, texts
 from carina.deid.profile import MODIFIED_DATES
 from carina.deid.pseudonyms import ProjectKeys, accession_number, new_uid, shift_date, shift_date_time
-from carina.deid.texts import Otherwise
-from carina.deid.values import DUMMIES, agrees, dictionary_vr
+from carina.deid.rules import table
+from carina.deid.words import codes, numbers, terms, texts
+from carina.deid.words.texts import Otherwise
+from carina.deid.words.values import DUMMIES, agrees, dictionary_vr
 from carina.dicom.kinds import CLEANED, PIXELS_TO_CHECK
 from carina.dicom.makers import maker
 

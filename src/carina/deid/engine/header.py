@@ -6,10 +6,10 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from carina.deid import codes
-from carina.deid.lookup import put_tables
-from carina.deid.steps import Subject, compiled, unlisted
-from carina.deid.texts import REMOVED
+from carina.deid.pixels.lookup import put_tables
+from carina.deid.rules.steps import Subject, compiled, unlisted
+from carina.deid.words import codes
+from carina.deid.words.texts import REMOVED
 
 
 def clean_header(dataset: Dataset, subject: Subject, options: tuple[str, ...]) -> Dataset:

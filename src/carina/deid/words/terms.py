@@ -8,7 +8,7 @@ from pydicom.charset import python_encoding
 from pydicom.dataelem import DataElement
 from pydicom.sr._cid_dict import cid_concepts
 
-from carina.deid.texts import REMOVED, is_code_string, names
+from carina.deid.words.texts import REMOVED, is_code_string, names
 
 _LISTED = """
 ANN AR ASMT AU BDUS BI BMD CFM CR CT CTPROTOCOL DG DMS DOC DX ECG EEG EMG EOG EPS ES FID GM HC HD IO IOL IVOCT IVUS

@@ -13,7 +13,7 @@ from typing import cast
 
 from pydicom.dataset import Dataset
 
-from carina.deid.texts import names
+from carina.deid.words.texts import names
 
 LISTED = frozenset(("DCM", "SCT", "SRT", "SNM3", "UCUM", "LN", "FMA", "NCIt", "UMLS", "RADLEX", "IBSI", "NEU"))
 """Schemes of PS3.16 section 8 whose codes are public, and of which pydicom's copy has a list."""

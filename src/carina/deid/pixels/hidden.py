@@ -12,7 +12,7 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
 
-from carina.deid.streams import CLEANERS
+from carina.deid.pixels.streams import CLEANERS
 from carina.errors import Withheld
 from carina.model.instance import Reason
 

@@ -6,7 +6,7 @@ from functools import cache
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
-from carina.deid.texts import REMOVED
+from carina.deid.words.texts import REMOVED
 
 _TEXT = ("AE", "CS", "LO", "LT", "PN", "SH", "ST", "UC", "UT")
 DUMMIES: dict[str, object] = {
