@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
@@ -30,6 +31,9 @@ class Reason(StrEnum):
     UNMAPPED_SOURCE = "unmapped-source"
     PIXELS_NOT_CHECKED = "pixels-not-checked"
     CONTENT_NOT_CHECKED = "content-not-checked"
+    TEXT_IN_PIXELS = "text-in-pixels"
+    IDENTIFIERS_LEFT = "identifiers-left"
+    NOT_PSEUDONYMISED = "not-pseudonymised"
     CONFLICT = "conflict"
     TOO_LARGE = "too-large"
     FAILED = "failed"
@@ -48,6 +52,9 @@ _SENTENCES = {
     Reason.UNMAPPED_SOURCE: "Its source is not assigned to a project.",
     Reason.PIXELS_NOT_CHECKED: "Its pixels may show text and have not been checked.",
     Reason.CONTENT_NOT_CHECKED: "Its kind holds text or documents that have not been checked.",
+    Reason.TEXT_IN_PIXELS: "Text was found in its pixels; a reader must decide.",
+    Reason.IDENTIFIERS_LEFT: "After de-identification something that may identify the person was still there.",
+    Reason.NOT_PSEUDONYMISED: "It is declared pseudonymised, and is not, or its person is not known here.",
     Reason.CONFLICT: "An instance with this UID came earlier with other content.",
     Reason.TOO_LARGE: "It is larger than this node takes in.",
     Reason.FAILED: "Taking it in failed; it can be tried again.",
@@ -95,7 +102,10 @@ class Facts:
 
 @dataclass(frozen=True)
 class Version:
-    """What made a clean instance what it is; the same source and version give the same bytes."""
+    """What made a clean instance what it is; the same source and version give the same bytes.
+
+    review   who looked at its pixels: "none", "machine" or "reader"
+    """
 
     engine: str
     profile_digest: str
@@ -108,6 +118,7 @@ class CleanInstance:
 
     data            a DICOM Part 10 file
     source_digest   keyed digest (hex) of the bytes received; recognises the same source without revealing it
+    actions         how many elements met each rule, by `action reason`; constant words
     """
 
     project: ProjectId
@@ -122,3 +133,4 @@ class CleanInstance:
     version: Version
     facts: Facts
     data: bytes = field(repr=False)
+    actions: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)

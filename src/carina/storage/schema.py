@@ -142,6 +142,37 @@ quarantine = Table(
     Column("received_at", String(32), nullable=False),
     Column("state", String(12), nullable=False),  # waiting, retried, discarded
 )
+pixel_checks = Table(
+    "pixel_checks",
+    node_tables,  # one row for each arrival whose pixels were, or are to be, looked at; its bytes are in quarantine
+    Column("id", String(32), primary_key=True),  # the arrival's
+    Column("project", String(40), nullable=False),
+    Column("layout", String(64), nullable=False),  # keyed digest of what images of one machine and protocol share
+    Column("sample", Boolean, nullable=False),  # it stands for others of its layout
+    Column("state", String(12), nullable=False, index=True),  # waiting, clean, flagged, settled, rejected, failed
+    Column("rows", Integer),
+    Column("columns", Integer),
+    Column("frames", Integer),
+    Column("boxes", JSON, nullable=False),  # [top, left, bottom, right, frame or null]
+    Column("finder", String(60), nullable=False, default=""),
+    Column("proven", Boolean, nullable=False, default=False),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("claimed_by", String(40)),
+    Column("checked_at", String(32)),
+    Column("readers", Integer, nullable=False, default=0),  # how many must agree
+    Column("decisions", JSON, nullable=False),  # [{actor, verdict, at, boxes}]
+    Column("decided_at", String(32)),
+)
+pixel_layouts = Table(
+    "pixel_layouts",
+    node_tables,
+    Column("project", String(40), nullable=False),
+    Column("layout", String(64), nullable=False),
+    Column("state", String(12), nullable=False),  # waiting, clean, text
+    Column("sample", String(32), nullable=False),  # the arrival that stands for it
+    Column("seen", Integer, nullable=False, default=1),
+    PrimaryKeyConstraint("project", "layout"),
+)
 patients = Table(
     "patients",
     node_tables,

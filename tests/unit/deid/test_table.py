@@ -14,7 +14,8 @@ from carina.deid.engine.header import clean_header
 from carina.deid.profile import MODIFIED_DATES
 from carina.deid.pseudonyms import ProjectKeys
 from carina.deid.rules import table
-from carina.deid.rules.steps import FIRST_TAG, Subject
+from carina.deid.rules.rule import Subject
+from carina.deid.rules.steps import FIRST_TAG
 from carina.deid.rules.table import Row
 from carina.model.ids import ProjectId
 

@@ -7,7 +7,8 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from carina.deid.pixels.lookup import put_tables
-from carina.deid.rules.steps import Subject, compiled, unlisted
+from carina.deid.rules.rule import Subject
+from carina.deid.rules.steps import compiled, unlisted
 from carina.deid.words import codes
 from carina.deid.words.texts import REMOVED
 

@@ -24,7 +24,7 @@ from carina.deid.pixels.hidden import put_pixel_data
 from carina.deid.profile import MODIFIED_DATES, Profile
 from carina.deid.pseudonyms import ProjectKeys, patient_key, shift_days, source_digest
 from carina.deid.rules import table
-from carina.deid.rules.steps import Subject
+from carina.deid.rules.rule import Subject
 from carina.deid.words import codes
 from carina.deid.words.identifiers import own_identifiers
 from carina.dicom.kinds import why_withheld

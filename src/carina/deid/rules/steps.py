@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import cache, partial
 
 from pydicom._uid_dict import UID_dictionary
@@ -16,26 +15,14 @@ from pydicom.dataelem import DataElement
 from pydicom.multival import MultiValue
 
 from carina.deid.profile import MODIFIED_DATES
-from carina.deid.pseudonyms import ProjectKeys, accession_number, new_uid, shift_date, shift_date_time
+from carina.deid.pseudonyms import accession_number, new_uid, shift_date, shift_date_time
 from carina.deid.rules import table
+from carina.deid.rules.rule import Step, Subject
 from carina.deid.words import codes, numbers, terms, texts
 from carina.deid.words.texts import Otherwise
 from carina.deid.words.values import DUMMIES, agrees, dictionary_vr
 from carina.dicom.kinds import CLEANED, PIXELS_TO_CHECK
 from carina.dicom.makers import maker
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What the steps need to know of the instance: its project's keys, and its person's pseudonym, shift and words."""
-
-    keys: ProjectKeys = field(repr=False)
-    pseudonym: str
-    days: int = field(repr=False)
-    own: frozenset[str] = field(repr=False)
-
-
-Step = Callable[[DataElement, Subject], DataElement | None]
 
 
 def remove(element: DataElement, subject: Subject) -> None:
