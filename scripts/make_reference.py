@@ -53,6 +53,8 @@ def settings_page() -> str:
         ("[[projects]]", settings.ProjectSettings),
         ("[[sources]]", settings.SourceSettings),
         ("[[instruments]]", settings.InstrumentSettings),
+        ("[pixels]", settings.PixelSettings),
+        ("[deid]", settings.DeidSettings),
     ):
         parts.append(f"## `{name}`\n\n{inspect.getdoc(part)}\n\n{_table(part)}")
     return "\n".join(parts)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Bring what a fresh machine lacks: a virtual environment with the locked packages, the pages' scripts, Chromium and dcmtk.
+# Bring what a fresh machine lacks: a virtual environment with the locked packages, the pages' scripts, Chromium, dcmtk
+# and two system libraries.
 # Run again at any time; it does only what is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,6 +17,9 @@ lacking=()
 "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || lacking+=(python3-venv)
 command -v chromium >/dev/null || lacking+=(chromium)
 command -v storescu >/dev/null || lacking+=(dcmtk)
+has_library() { "$PYTHON" -c 'import ctypes, sys; ctypes.CDLL(sys.argv[1])' "$1" 2>/dev/null; }
+has_library libGL.so.1 || lacking+=(libgl1)  # OpenCV, of the finder of text in pixels, loads it and the next
+has_library libgthread-2.0.so.0 || lacking+=(libglib2.0-0)
 if [ ${#lacking[@]} -gt 0 ]; then
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     printf 'setup: installing %s\n' "${lacking[*]}"

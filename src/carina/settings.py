@@ -68,7 +68,7 @@ class ProjectSettings(_Part):
 
     id                   short name: small letters, digits, hyphens; never changed, for keys are derived from it
     title                what it is about
-    profile              de-identification profile; this version has `basic`
+    profile              de-identification profile: `basic`, `research`, or a profile as a TOML text
     issuer               of patient identifiers, where an image names none
     strip_leading_zeros  whether `007` and `7` are the same person's identifier
     """
@@ -83,14 +83,38 @@ class ProjectSettings(_Part):
 class SourceSettings(_Part):
     """One source and the project its images belong to.
 
-    kind     `aet`, `token` or `folder`
-    name     calling AE title, name of a token, or absolute path of a folder
-    project  id of a project of this file
+    kind           `aet`, `token` or `folder`
+    name           calling AE title, name of a token, or absolute path of a folder
+    project        id of a project of this file
+    pseudonymised  what comes is of images that left this project, as segmentations that are given back: it is verified,
+                   its UIDs and dates stay, and its study must be here
     """
 
     kind: Literal["aet", "token", "folder"]
     name: Name
     project: ProjectName
+    pseudonymised: bool = False
+
+
+class PixelSettings(_Part):
+    """Looking for text in pixels, for projects whose profile has `clean_pixel_data`.
+
+    sample     whether plain CT, MR and PET are looked at too: one image of each machine and protocol, and each that
+               seems to show text; pictures of other kinds are always looked at
+    processes  how many look, beside the ingest workers
+    """
+
+    sample: bool = True
+    processes: Annotated[int, Field(ge=1, le=16)] = 1
+
+
+class DeidSettings(_Part):
+    """De-identification, for all projects.
+
+    map   whether an encrypted map leads back from pseudonyms, for `carina node reveal`
+    """
+
+    map: bool = True
 
 
 class AccessSettings(_Part):
@@ -187,6 +211,8 @@ class NodeSettings(_Service):
     largest_instance   bytes; larger ones are refused. Of an instance the memory holds several copies
     access             what permits may be for, and whether the node's data manager signs them too
     jobs               bounds of the analyses that researchers run
+    pixels             looking for text in pixels
+    deid               de-identification
     """
 
     model_config = SettingsConfigDict(env_prefix="CARINA_NODE_", env_nested_delimiter="__", extra="forbid", frozen=True)
@@ -205,6 +231,8 @@ class NodeSettings(_Service):
     instruments: tuple[InstrumentSettings, ...] = ()
     access: AccessSettings = AccessSettings()
     jobs: JobSettings = JobSettings()
+    pixels: PixelSettings = PixelSettings()
+    deid: DeidSettings = DeidSettings()
 
 
 class HubSettings(_Service):

@@ -7,15 +7,20 @@ import logging
 import sys
 import threading
 import time
+from io import BytesIO
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tests.support import FOLDER, corpus_files, make_node
+import pydicom
+from tests.support import FOLDER, LUNG, corpus_files, make_node
 
+from carina.deid.pixels.findings import Box, Findings
+from carina.deid.profile import load_profile
 from carina.interfaces.dimse.server import start_dimse
-from carina.node import ingest, quarantine, worker
+from carina.model.ids import ProjectId
+from carina.node import ingest, pixels, quarantine, worker
 from carina.node.recovery import recover
-from carina.node.site import Node
+from carina.node.site import Node, Project
 from carina.storage import arrivals
 
 
@@ -32,6 +37,30 @@ def work(folder: Path, name: str) -> None:
     """A worker, until it is killed."""
     _quiet()
     worker.run(make_node(folder), threading.Event(), name)
+
+
+def looked_at() -> dict[ProjectId, Project]:
+    """Projects of which the profile has pixels cleaned."""
+    toml = 'name = "looked at"\noptions = ["clean_pixel_data", "retain_longitudinal_modified_dates"]\n'
+    return {LUNG: Project(LUNG, "Lung", load_profile(toml), "HOSPITAL")}
+
+
+def find_in_some(data: bytes) -> Findings:
+    """A look that takes a moment, and finds a box in every third picture."""
+    time.sleep(0.01)
+    dataset = pydicom.dcmread(BytesIO(data))
+    shows = "DERIVED" in dataset.ImageType and int(dataset.InstanceNumber) % 3 == 0
+    return Findings((Box(1, 1, 9, 20),) if shows else (), "test")
+
+
+def look(folder: Path) -> None:
+    """Look at what waits, and take in what was given back, until killed."""
+    _quiet()
+    node = make_node(folder, projects=looked_at(), samples=True)
+    pixels.release_claims(node)
+    while True:
+        if not pixels.work(node, "pixels-1", find_in_some) and not worker.work(node, "worker-1"):
+            time.sleep(0.02)
 
 
 def _quiet() -> None:

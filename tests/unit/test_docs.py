@@ -36,6 +36,8 @@ def test_the_reference_is_what_the_code_says(reference: dict[str, object], monke
         settings.ProjectSettings,
         settings.SourceSettings,
         settings.InstrumentSettings,
+        settings.PixelSettings,
+        settings.DeidSettings,
     ],
 )
 def test_every_setting_has_a_meaning_in_the_reference(model: type[BaseModel], reference: dict[str, object]) -> None:

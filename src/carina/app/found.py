@@ -34,6 +34,7 @@ class NewNode:
     console_url: str | None = None
     public_url: str | None = None
     permits: str = "countersign"
+    sample: bool = True
     sources: tuple[tuple[str, str], ...] = field(default=())  # (kind, name), all of `project`
 
 
@@ -181,12 +182,22 @@ longest_days = 365
 [jobs]
 memory = 2147483648
 seconds = 3600
+
+# Looking for text in pixels, for projects whose profile has clean_pixel_data: whether plain CT, MR and PET are sampled
+# too, and how many processes look.
+[pixels]
+sample = {str(new.sample).lower()}
+processes = 1
+
+# Whether an encrypted map leads back from pseudonyms, for `carina node reveal`.
+[deid]
+map = true
 {dimse}
 # A project: a de-identification profile and keys of its own. The same image in two projects cannot be linked.
 [[projects]]
 id = {_text(new.project)}
 title = {_text(new.project_title)}
-profile = {_text(new.profile)}
+profile = {_text(new.profile)}  # "basic", "research", or a profile as a text
 issuer = {_text(new.issuer)}  # of patient identifiers, where an image names none
 
 # Each source belongs to one project; what comes from anywhere else waits in quarantine.

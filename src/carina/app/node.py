@@ -6,6 +6,7 @@ import asyncio
 import logging
 import multiprocessing
 import socket
+from collections.abc import Callable, Mapping
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount
 
 from carina.app.http import post_json
+from carina.app.pixels import look
 from carina.app.processes import only_one, start_logs, stop_event
 from carina.app.running import Jobs
 from carina.app.site import open_node
@@ -34,6 +36,7 @@ from carina.interfaces.web.node import node_frame, node_pages
 from carina.interfaces.web.outside import outside_frame, outside_pages
 from carina.node import membership
 from carina.node.membership import JoinedHub
+from carina.node.pixels import CLEAN_PIXELS
 from carina.node.recovery import recover
 from carina.node.site import Node
 from carina.settings import NodeSettings, load_node
@@ -65,7 +68,7 @@ async def _serve(node: Node, settings: NodeSettings, folder: Path, *sockets: soc
     dimse = None
     if settings.dimse is not None:
         dimse = start_dimse(node, settings.dimse.host, settings.dimse.port, settings.dimse.ae_title)
-    workers = Workers(folder, settings.workers)
+    workers = Workers(folder, _tasks(node, settings))
     workers.start()
     jobs = Jobs(node, folder, settings.jobs)
     tasks = [asyncio.create_task(server.serve([bound])) for server, bound in zip(servers, sockets, strict=True)]
@@ -81,6 +84,15 @@ async def _serve(node: Node, settings: NodeSettings, folder: Path, *sockets: soc
         await end(servers, tasks)
         await asyncio.to_thread(workers.stop)
         log.info("node-ended", extra={"node": node.id})
+
+
+def _tasks(node: Node, settings: NodeSettings) -> dict[str, Callable[[Path, str], None]]:
+    """The processes beside the server: those that take in, and those that look where a project has pixels cleaned."""
+    tasks: dict[str, Callable[[Path, str], None]] = {}
+    tasks |= {f"worker-{number}": work for number in range(1, settings.workers + 1)}
+    if any(CLEAN_PIXELS in project.profile.options for project in node.projects.values()):
+        tasks |= {f"pixels-{number}": look for number in range(1, settings.pixels.processes + 1)}
+    return tasks
 
 
 async def wait_for_end(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
@@ -139,19 +151,22 @@ def outside_application(node: Node, settings: NodeSettings) -> Starlette:
 
 
 class Workers:
-    """The ingest workers of a node: processes that end with it, and are started again when one dies."""
+    """The processes that work beside a node's server: they end with it, and are started again when one dies.
 
-    def __init__(self, folder: Path, count: int) -> None:
+    work   by the name of each process, what it does with the node's folder and its name
+    """
+
+    def __init__(self, folder: Path, work: Mapping[str, Callable[[Path, str], None]]) -> None:
         self._folder = folder
-        self._names = [f"worker-{number}" for number in range(1, count + 1)]
+        self._work = work
         self._context = multiprocessing.get_context("spawn")
         self._running: dict[str, BaseProcess] = {}
 
     def start(self) -> None:
         """Start those that do not run."""
-        for name in self._names:
+        for name, target in self._work.items():
             if name not in self._running or not self._running[name].is_alive():
-                process = self._context.Process(target=work, args=(self._folder, name), name=name)
+                process = self._context.Process(target=target, args=(self._folder, name), name=name)
                 process.start()
                 self._running[name] = process
 

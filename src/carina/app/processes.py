@@ -45,6 +45,14 @@ def end_with_parent(end: Callable[[], None], parent: int | None = None) -> None:
     threading.Thread(target=watch, daemon=True, name="parent").start()
 
 
+def stop_at_sigterm() -> threading.Event:
+    """For a process that its server ends: an event that SIGTERM sets. SIGINT is left to the server."""
+    stop = threading.Event()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
+    return stop
+
+
 def stop_event() -> asyncio.Event:
     """An event of the running loop that SIGINT, SIGTERM or the parent's end sets."""
     loop = asyncio.get_running_loop()

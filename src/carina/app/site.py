@@ -6,12 +6,14 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from carina.deid.evidence.reveal import WayBack
 from carina.deid.profile import load_profile
 from carina.errors import BadSettings
 from carina.federation.permitkeys import PermitKey
 from carina.federation.signing import SigningKey
 from carina.model.ids import NodeId, ProjectId, project_id
 from carina.model.instance import Instrument, Source
+from carina.model.keys import KeyRing, derive
 from carina.node.site import Node, Policy, Project
 from carina.settings import NodeSettings, load_node, read_keys
 from carina.storage.audit import AuditTrail
@@ -27,9 +29,13 @@ def open_node(folder: Path, settings: NodeSettings | None = None) -> Iterator[No
     ring = read_keys(settings.keys, folder)
     projects = _projects(settings)
     engine = open_engine(settings.records or f"sqlite:///{folder.resolve() / 'records.sqlite'}")
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(engine.dispose)
         upgrade(engine, "node")
         check_keys(engine, ring)
+        way_back = _way_back(folder, ring) if settings.deid.map else None
+        if way_back is not None:
+            stack.callback(way_back.close)
         yield Node(
             id=NodeId(settings.id),
             title=settings.title,
@@ -55,9 +61,14 @@ def open_node(folder: Path, settings: NodeSettings | None = None) -> Iterator[No
                 actions=settings.access.actions,
                 longest_days=settings.access.longest_days,
             ),
+            pseudonymised=frozenset(Source(item.kind, item.name) for item in settings.sources if item.pseudonymised),
+            samples=settings.pixels.sample,
+            way_back=way_back,
         )
-    finally:
-        engine.dispose()
+
+
+def _way_back(folder: Path, ring: KeyRing) -> WayBack:
+    return WayBack(folder / "way-back.sqlite", derive(ring.storage, "way-back"))
 
 
 def _projects(settings: NodeSettings) -> dict[ProjectId, Project]:

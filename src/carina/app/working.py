@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 from pathlib import Path
 
-from carina.app.processes import end_with_parent, start_logs
+from carina.app.processes import end_with_parent, start_logs, stop_at_sigterm
 from carina.app.site import open_node
 from carina.node import worker
 
@@ -15,9 +13,7 @@ from carina.node import worker
 def work(folder: Path, name: str) -> None:
     """Work on the node in `folder` until SIGTERM or the end of the server that started this."""
     start_logs()
-    stop = threading.Event()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server says when
-    signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
+    stop = stop_at_sigterm()
     end_with_parent(stop.set, parent=os.getppid())
     with open_node(folder) as node:
         worker.run(node, stop, name)

@@ -16,6 +16,7 @@ from carina.app.found import NewNode, found_node
 from carina.app.rekey import replace_node_signing_key
 from carina.app.site import open_node
 from carina.cli.backup import HELP, PROMPT, backup_place, save_backup
+from carina.cli.node_evidence import evidence, reveal
 from carina.cli.node_people import account, alias, hub, token
 from carina.cli.node_permits import permit, snapshot
 from carina.cli.tables import plain, print_table
@@ -165,6 +166,10 @@ def status(folder: Path, as_json: bool) -> None:
     click.echo(f"Spool: {spool['waiting']} waiting")
     for reason, count in found["quarantine"].items():
         click.echo(f"Quarantine: {count} {reason}. {Reason(reason).sentence}")
+    if found["pixels"]["looked_at"] or found["pixels"].get("waiting"):
+        waits = {"waiting": "to be searched", "flagged": "for a reader"}
+        told = [f"{found['pixels'][state]} wait {what}" for state, what in waits.items() if found["pixels"].get(state)]
+        click.echo("Pixels: " + ", ".join([f"{found['pixels']['looked_at']} searched for text", *told]))
     for known in found["hubs"]:
         heard = known["last_contact"] or "never"
         click.echo(plain(f"Hub: {known['title']} ({known['state']}, last heard {heard})"))
@@ -349,4 +354,6 @@ node.add_command(token)
 node.add_command(alias)
 node.add_command(hub)
 node.add_command(permit)
+node.add_command(evidence)
+node.add_command(reveal)
 dataset.add_command(snapshot)

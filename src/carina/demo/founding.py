@@ -7,6 +7,7 @@ from pathlib import Path
 from carina.app.found import NewHub, NewNode, found_hub, found_node
 from carina.app.hub import open_hub
 from carina.app.site import open_node
+from carina.deid.profile import load_profile
 from carina.demo.folder import Account, Place, State, free_ports, password
 from carina.demo.sending import SENDER_AE, TOKEN_NAME, aside_of
 from carina.hub import committee
@@ -26,6 +27,8 @@ PEOPLE = (
 """Accounts at the hub: name, role, and how pages show it. Each node has a committee of one."""
 TRUSTING = SITES[-1].key
 """The node that takes the hub's word; at the others the data manager signs each permit too."""
+READING = SITES[0].key
+"""The node at which a reader decides on each image in which text was found; at the others it is blanked at once."""
 _DOORS = ("dimse", "stow", "folder")
 _FIRST_PORT = 8700
 
@@ -98,6 +101,8 @@ def found_the_node(folder: Path, state: State, place: Place) -> None:
         console_url=place.url,
         public_url=place.public_url,
         permits="trust-hub" if place.key == TRUSTING else "countersign",
+        profile=_read_by_one() if place.key == READING else "research",
+        sample=False,  # the cohort's plain images show no text, and the start shall be short
         sources=(sources[place.door],),
     )
     place.id = found_node(Path(place.folder), folder / "keys" / f"{place.key}.json", new)
@@ -112,6 +117,12 @@ def found_the_node(folder: Path, state: State, place: Place) -> None:
             clinical.import_table(node, project, clinical_csv(patients(site, state.seed)))
         made = datasets.create(node, "demo", project, site.project_title, description=_about(site, state))
         datasets.publish(node, "demo", made.iri)
+
+
+def _read_by_one() -> str:
+    """The profile `research`, and one reader for what text was found in."""
+    options = ", ".join(f'"{option}"' for option in load_profile("research").options)
+    return f'name = "research, read"\noptions = [{options}]\nreview = "one"\n'
 
 
 def _about(site: Site, state: State) -> str:

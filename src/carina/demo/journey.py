@@ -80,16 +80,19 @@ def _page(place: Place, path: str) -> None:
 
 
 def _look_at_an_image(place: Place, images_expected: bool) -> None:
-    """QIDO-RS and WADO-RS as the node's staff: one study, one of its instances, rendered."""
+    """QIDO-RS and WADO-RS as the node's staff: one study with CT, one of its CT images, rendered."""
     web = f"{place.url}/dicom-web"
     headers = {"Authorization": f"Bearer {place.staff_token}"}
     with http_client(place.url, timeout=20) as client:
-        answer = client.get(f"{web}/studies?limit=1", headers={**headers, "Accept": "application/dicom+json"})
+        answer = client.get(
+            f"{web}/studies?ModalitiesInStudy=CT&limit=1", headers={**headers, "Accept": "application/dicom+json"}
+        )
         if answer.status_code == 204 and not images_expected:
             return
         study = _first(answer, place, "0020000D")
         answer = client.get(
-            f"{web}/studies/{study}/instances?limit=1", headers={**headers, "Accept": "application/dicom+json"}
+            f"{web}/studies/{study}/instances?Modality=CT&limit=1",
+            headers={**headers, "Accept": "application/dicom+json"},
         )
         series, instance = _first(answer, place, "0020000E"), _first(answer, place, "00080018")
         answer = client.get(

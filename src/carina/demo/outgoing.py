@@ -12,12 +12,17 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
+from carina.deid.pixels.findings import Need
+from carina.deid.pixels.routes import pixel_need
+from carina.dicom.kinds import CLEAN_PIXEL_DATA
+from carina.dicom.quiet import quiet
 from carina.sample.cohort import patients, studies
 from carina.sample.sites import site
 from carina.sample.writing import stream
 
 BATCH = 12
 _CARRIED_AFTER = 12  # patients
+_PICTURES = 2  # of a site's carried files in which text may stand: to look at each takes seconds
 
 
 @dataclass(frozen=True)
@@ -61,11 +66,24 @@ def batches(key: str, part: Part) -> Iterator[list[Item]]:
 
 
 def _carried(part: Part) -> list[Path]:
-    """This site's part of the real files inside the package pydicom."""
+    """This site's part of the real files inside the package pydicom; of its pictures the smallest few."""
     with resources.as_file(resources.files("pydicom") / "data" / "test_files") as folder:
-        return [
+        mine = [
             path for path in sorted(folder.glob("*.dcm")) if zlib.crc32(path.name.encode()) % part.count == part.number
         ]
+    pictures = sorted((path for path in mine if _is_picture(path)), key=lambda path: path.stat().st_size)
+    return [path for path in mine if path not in pictures[_PICTURES:]]
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether text may stand in its pixels, and nothing else keeps it from being looked at."""
+    try:
+        with quiet():
+            header = dcmread(path, stop_before_pixels=True, force=True)
+            header.PixelData = b""  # said to be there
+            return bool(header.get("PatientID")) and pixel_need(header, (CLEAN_PIXEL_DATA,)) is Need.ALL
+    except Exception:  # noqa: BLE001  the damaged are among them
+        return False
 
 
 def _own_files(part: Part) -> list[Path]:

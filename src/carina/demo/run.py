@@ -222,6 +222,9 @@ class Demonstration:
         state.ready = True
         memory.save(self.options.folder, state)
         self.screen.say(f"Everything has arrived ({self.times.ready:.0f} s)")
+        looked = sum(row.pixels.get("looked_at", 0) for row in self.progress.values())
+        flagged = sum(row.pixels.get("flagged", 0) for row in self.progress.values())
+        self.screen.say(f"{looked} images were searched for text in their pixels; {flagged} wait for a reader")
         for row in self.progress.values():
             if row.left_out:
                 self.screen.say(f"{row.left_out} files for {row.title} are not what DICOM's network can carry")
@@ -247,7 +250,7 @@ class Demonstration:
     def _all_done(self) -> bool:
         sent = len(self.state.sent) == len(self.state.nodes)
         rows = self.progress.values()
-        return sent and all(row.online and not row.waiting for row in rows)
+        return sent and all(row.online and not row.waiting and not row.pixels.get("waiting") for row in rows)
 
     def _require_progress(self) -> None:
         """Raise `Unreachable` when a service stays down, or nothing has arrived for long."""
@@ -314,6 +317,7 @@ class Demonstration:
                     "unchanged": row.unchanged,
                     "quarantined": row.reasons,
                     "not_sendable": row.left_out,
+                    "pixels": row.pixels,
                 }
                 for row in self.progress.values()
             },

@@ -13,7 +13,10 @@ from carina.demo.folder import Place
 
 @dataclass
 class NodeProgress:
-    """One node's arrivals. `expected` is what its sender means to send; 0 until that is known."""
+    """One node's arrivals. `expected` is what its sender means to send; 0 until that is known.
+
+    pixels   images by the state of their pixel check, and how many were looked at
+    """
 
     key: str
     title: str
@@ -23,6 +26,7 @@ class NodeProgress:
     archived: int = 0
     unchanged: int = 0
     waiting: int = 0
+    pixels: dict[str, int] = field(default_factory=dict)
     patients: int | None = None
     reasons: dict[str, int] = field(default_factory=dict)
     online: bool = False
@@ -69,6 +73,7 @@ def look(place: Place, before: NodeProgress, hears: set[str]) -> NodeProgress:
         archived=sums["archived"],
         unchanged=sums["unchanged"],
         waiting=sums["waiting"],
+        pixels=status["pixels"],
         patients=status["archive"]["patients"],
         reasons=dict(reasons),
         online=place.id in hears,

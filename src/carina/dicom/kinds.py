@@ -86,6 +86,7 @@ PIXELS_TO_CHECK = {
         ("77.1.2", "VL Microscopic Image"),
         ("77.1.3", "VL Slide-Coordinates Microscopic Image"),
         ("77.1.4", "VL Photographic Image"),
+        ("77.1.6", "VL Whole Slide Microscopy Image"),
         ("77.1.5.1", "Ophthalmic Photography 8 Bit Image"),
         ("77.1.5.2", "Ophthalmic Photography 16 Bit Image"),
         ("77.1.5.4", "Ophthalmic Tomography Image"),
@@ -98,7 +99,74 @@ PIXELS_TO_CHECK = {
         ("481.24", "Enhanced Continuous RT Image"),
     )
 }
-"""SOP classes whose pixels may show text. A class in neither table waits for its content to be checked."""
+"""SOP classes whose pixels may show text. A class in no table waits for its content to be checked."""
+
+STRUCTURED = {
+    _ROOT + uid: name
+    for uid, name in (
+        ("9.1.1", "12-lead ECG Waveform"),
+        ("9.1.2", "General ECG Waveform"),
+        ("9.1.3", "Ambulatory ECG Waveform"),
+        ("9.1.4", "General 32-bit ECG Waveform"),
+        ("9.2.1", "Hemodynamic Waveform"),
+        ("9.3.1", "Cardiac Electrophysiology Waveform"),
+        ("9.5.1", "Arterial Pulse Waveform"),
+        ("9.6.1", "Respiratory Waveform"),
+        ("9.6.2", "Multi-channel Respiratory Waveform"),
+        ("9.7.1", "Routine Scalp EEG Waveform"),
+        ("9.7.2", "EMG Waveform"),
+        ("9.7.3", "EOG Waveform"),
+        ("9.7.4", "Sleep EEG Waveform"),
+        ("9.8.1", "Body Position Waveform"),
+        ("66.1", "Spatial Registration"),
+        ("66.2", "Spatial Fiducials"),
+        ("66.3", "Deformable Spatial Registration"),
+        ("66.5", "Surface Segmentation"),
+        ("66.6", "Tractography Results"),
+        ("88.11", "Basic Text SR"),
+        ("88.22", "Enhanced SR"),
+        ("88.33", "Comprehensive SR"),
+        ("88.34", "Comprehensive 3D SR"),
+        ("88.35", "Extensible SR"),
+        ("88.40", "Procedure Log"),
+        ("88.50", "Mammography CAD SR"),
+        ("88.59", "Key Object Selection"),
+        ("88.65", "Chest CAD SR"),
+        ("88.67", "X-Ray Radiation Dose SR"),
+        ("88.68", "Radiopharmaceutical Radiation Dose SR"),
+        ("88.69", "Colon CAD SR"),
+        ("88.70", "Implantation Plan SR"),
+        ("88.71", "Acquisition Context SR"),
+        ("88.72", "Simplified Adult Echo SR"),
+        ("88.73", "Patient Radiation Dose SR"),
+        ("88.74", "Planned Imaging Agent Administration SR"),
+        ("88.75", "Performed Imaging Agent Administration SR"),
+        ("88.76", "Enhanced X-Ray Radiation Dose SR"),
+        ("91.1", "Microscopy Bulk Simple Annotations"),
+        ("481.3", "RT Structure Set"),
+        ("481.4", "RT Beams Treatment Record"),
+        ("481.5", "RT Plan"),
+        ("481.6", "RT Brachy Treatment Record"),
+        ("481.7", "RT Treatment Summary Record"),
+        ("481.8", "RT Ion Plan"),
+        ("481.9", "RT Ion Beams Treatment Record"),
+    )
+}
+"""SOP classes without pixels, whose content is cleaned item by item: they pass with Clean Structured Content."""
+
+PRESENTATIONS = {
+    _ROOT + uid: name
+    for uid, name in (
+        ("11.1", "Grayscale Softcopy Presentation State"),
+        ("11.2", "Color Softcopy Presentation State"),
+        ("11.3", "Pseudo-color Softcopy Presentation State"),
+        ("11.4", "Blending Softcopy Presentation State"),
+        ("11.5", "XA/XRF Grayscale Softcopy Presentation State"),
+        ("11.8", "Advanced Blending Presentation State"),
+        ("11.12", "Variable Modality LUT Softcopy Presentation State"),
+    )
+}
+"""SOP classes of drawings over images: they pass with Clean Graphics."""
 
 MODALITIES_TO_CHECK = frozenset(
     (
@@ -128,33 +196,85 @@ MODALITIES_TO_CHECK = frozenset(
 _VIDEO = "1.2.840.10008.1.2.4.10"  # and one more digit: MPEG2, MPEG-4, HEVC
 _FOREIGN_CONTENT = ("EncapsulatedDocument", "ContentSequence", "WaveformSequence")  # no place in an image
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_GREY = ("MONOCHROME1", "MONOCHROME2")
 _PICTURE_WORDS = ("SCREEN", "CAPTURE", "REPORT")
 _FRAME_TYPES = ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence", "PETFrameTypeSequence")
 
 
-def why_withheld(dataset: Dataset) -> Reason | None:
-    """What makes this instance wait; None when it may pass.
+CLEAN_PIXEL_DATA, CLEAN_STRUCTURED_CONTENT, CLEAN_GRAPHICS = (
+    "clean_pixel_data",
+    "clean_structured_content",
+    "clean_graphics",
+)
+"""Options of PS3.15 section E.3 that let more kinds pass."""
 
-    Overlays, icons, comments and private elements are the concern of `deid`, which removes them.
+
+def why_withheld(dataset: Dataset, options: tuple[str, ...] = ()) -> Reason | None:
+    """What makes this instance wait under a profile with these options; None when its kind may pass.
+
+    With Clean Pixel Data, images that may show text pass here: whoever cleans them asks `shows_text_by_kind` and has
+    their pixels searched. Overlays, icons, comments and private elements are the concern of `deid`, which removes them.
     """
     sop_class = str(dataset.get("SOPClassUID", ""))
-    if sop_class in PIXELS_TO_CHECK:
-        return Reason.PIXELS_NOT_CHECKED
-    if sop_class not in CLEANED or _holds_foreign_content(dataset):
+    is_known = sop_class in CLEANED or sop_class in PIXELS_TO_CHECK
+    if not is_known and not _is_content_cleaned(sop_class, options):
         return Reason.CONTENT_NOT_CHECKED
-    if _word(dataset, "Modality") in MODALITIES_TO_CHECK:
-        return Reason.PIXELS_NOT_CHECKED
-    if sop_class == _MAPS and any(keyword in dataset for keyword in _PIXELS):
+    if _holds_foreign_content(dataset, sop_class, options) or _is_label(dataset, sop_class):
         return Reason.CONTENT_NOT_CHECKED
-    if _may_show_text_in_computed(dataset, sop_class) if sop_class in COMPUTED else may_show_text(dataset):
+    if not is_known or sop_class == _MAPS:
+        return Reason.CONTENT_NOT_CHECKED if any(keyword in dataset for keyword in _PIXELS) else None
+    if CLEAN_PIXEL_DATA not in options and shows_text_by_kind(dataset):
         return Reason.PIXELS_NOT_CHECKED
     return None
 
 
-def _holds_foreign_content(dataset: Dataset) -> bool:
+def shows_text_by_kind(dataset: Dataset) -> bool:
+    """Whether an image may show text, by its SOP class, its modality, and what its header says of it."""
+    sop_class = str(dataset.get("SOPClassUID", ""))
+    if sop_class not in CLEANED or _word(dataset, "Modality") in MODALITIES_TO_CHECK:
+        return True
+    return _may_show_text_in_computed(dataset, sop_class) if sop_class in COMPUTED else may_show_text(dataset)
+
+
+def is_measured_grey(dataset: Dataset) -> bool:
+    """Whether the pixels are values that CT, MR, PET or scintigraphy measured, or that were computed from such.
+
+    They may be derived, but are no picture of a screen: more than 8 bits of plain grey, of such a machine's SOP class.
+    """
+    sop_class = str(dataset.get("SOPClassUID", ""))
+    if sop_class not in CLEANED or sop_class in COMPUTED or _word(dataset, "Modality") in MODALITIES_TO_CHECK:
+        return False
+    bits = dataset.get("BitsStored")
+    if _word(dataset, "PhotometricInterpretation") not in _GREY or not (isinstance(bits, int) and bits > 8):
+        return False
+    kinds = image_types(dataset)
+    is_picture = any(values[1:2] == ["SECONDARY"] or _is_picture(values) for values in kinds)
+    return not is_picture and not _says_of_itself(dataset)
+
+
+def _is_picture(values: list[str]) -> bool:
+    return any(word in value for value in values for word in _PICTURE_WORDS)
+
+
+def _is_content_cleaned(sop_class: str, options: tuple[str, ...]) -> bool:
+    if sop_class in PRESENTATIONS:
+        return CLEAN_GRAPHICS in options
+    return sop_class in STRUCTURED and CLEAN_STRUCTURED_CONTENT in options
+
+
+def _is_label(dataset: Dataset, sop_class: str) -> bool:
+    """A picture of a slide's label, or of the whole slide with it (PS3.3 section C.8.12.4.1.1)."""
+    if sop_class != _ROOT + "77.1.6":
+        return False
+    return any(not {"LABEL", "OVERVIEW"}.isdisjoint(values) for values in image_types(dataset))
+
+
+def _holds_foreign_content(dataset: Dataset, sop_class: str, options: tuple[str, ...]) -> bool:
     meta = getattr(dataset, "file_meta", None) or {}
-    video = str(meta.get("TransferSyntaxUID", "")).startswith(_VIDEO)
-    return video or any(keyword in dataset for keyword in _FOREIGN_CONTENT)
+    if str(meta.get("TransferSyntaxUID", "")).startswith(_VIDEO):
+        return True
+    foreign = _FOREIGN_CONTENT[:1] if _is_content_cleaned(sop_class, options) else _FOREIGN_CONTENT
+    return any(keyword in dataset for keyword in foreign)
 
 
 def may_show_text(dataset: Dataset) -> bool:
@@ -166,7 +286,7 @@ def may_show_text(dataset: Dataset) -> bool:
     """
     return (
         not all(_is_measured(values) for values in image_types(dataset))
-        or _word(dataset, "PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2")
+        or _word(dataset, "PhotometricInterpretation") not in _GREY
         or _says_of_itself(dataset)
     )
 
@@ -190,7 +310,7 @@ def _says_of_itself(dataset: Dataset) -> bool:
 def _is_measured(values: list[str]) -> bool:
     if values[:1] != ["ORIGINAL"] or values[1:2] == ["SECONDARY"]:
         return False
-    return not any(word in value for value in values for word in _PICTURE_WORDS)
+    return not _is_picture(values)
 
 
 def image_types(dataset: Dataset) -> list[list[str]]:

@@ -11,9 +11,11 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 
 from pydicom import Dataset
 from pydicom._uid_dict import UID_dictionary
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileMetaDataset
 from pydicom.filebase import DicomBytesIO
@@ -31,16 +33,23 @@ from pydicom.uid import (
 from pydicom.valuerep import VR
 
 from carina.dicom.quiet import quiet
+from carina.dicom.reader import Count, Encoding
 from carina.errors import CarinaError, InvalidInstance, NotDicom, Withheld
 from carina.model.instance import Reason
 
 MAX_DEPTH = 64
+MAX_ITEMS = 1 << 18  # of all sequences together; each costs some kilobytes to hold
+MAX_ELEMENTS = 1 << 20
+MAX_VALUES = 1 << 18  # of one element; a list of numbers costs fifty times its bytes
+_NEED_NO_COUNT = 1 << 18  # bytes: too few for so many
 MAX_INFLATED = 1 << 28  # bytes; a deflated dataset that grows beyond is refused
 MAX_RATIO = 200  # and one that grows to more than so many times its size, if that is more than
 SMALL_INFLATED = 1 << 25  # bytes: empty slices and segmentations deflate to next to nothing
 _UNDEFINED = 0xFFFFFFFF
 _PREFIX = b"DICM"
 _NUMERIC = frozenset((VR.DS, VR.IS, VR.US, VR.SS, VR.UL, VR.SL, VR.UV, VR.SV, VR.FL, VR.FD))
+_SIZES = {"US": 2, "SS": 2, "UL": 4, "SL": 4, "FL": 4, "FD": 8, "UV": 8, "SV": 8, "AT": 4}
+_MULTIPLE = frozenset(("AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "PN", "SH", "TM", "UC", "UI"))
 _VRS = frozenset(vr.value.encode() for vr in VR if len(vr.value) == 2)
 # Their pixels are elsewhere (JPIP), in a stream (SMPTE), or the retired encoding is no dataset of PS3.5.
 _UNUSABLE = ("JPIP", "SMPTE", "RFC 2557", "XML Encoding", "Papyrus")
@@ -110,6 +119,7 @@ def parse(data: bytes) -> Dataset:
 def _parse(data: bytes) -> Dataset:
     file, meta = _open(data)
     syntax = meta.TransferSyntaxUID
+    require_bounded(file.getvalue(), (file.tell(), len(file.getvalue())), Encoding.of(syntax))
     dataset = read_dataset(file, syntax == ImplicitVRLittleEndian, syntax != ExplicitVRBigEndian)
     if file.cut or any(file.getbuffer()[file.tell() :]):
         raise _cut_short()
@@ -119,6 +129,20 @@ def _parse(data: bytes) -> Dataset:
         raise InvalidInstance("The DICOM file is empty: it holds no element.")
     _read_all(dataset, 0)
     dataset.file_meta = meta
+    return dataset
+
+
+def read_elements(data: bytes, implicit: bool) -> Dataset:
+    """The dataset of little-endian elements without file meta information; every element has been read.
+
+    For elements that were found whole in a file; call it inside `quiet()`. Raises `InvalidInstance` and pydicom's own.
+    """
+    require_bounded(data, (0, len(data)), Encoding(implicit))
+    file = _Watched(data)
+    dataset = read_dataset(file, implicit, True)
+    if file.cut or file.tell() != len(data):
+        raise _cut_short()
+    _read_all(dataset, 0)
     return dataset
 
 
@@ -135,6 +159,23 @@ def _open(data: bytes) -> tuple[_Watched, FileMetaDataset]:
     if syntax == DeflatedExplicitVRLittleEndian:
         file = _Watched(_inflate(data[file.tell() :]))
     return file, meta
+
+
+def require_bounded(data: bytes, span: tuple[int, int], encoding: Encoding) -> None:
+    """Refuse elements that would take too much memory to read: item by item, a megabyte may become a gigabyte.
+
+    span   where the elements begin and end in `data`
+    """
+    start, end = span
+    if end - start <= _NEED_NO_COUNT:
+        return
+    try:
+        Count(MAX_ITEMS, MAX_ELEMENTS).dataset(data, start, end, encoding)
+    except (ValueError, struct.error):  # pydicom may read it all the same; the items can be counted at least
+        if data.count(b"\xff\xfe\xe0\x00" if encoding.big else b"\xfe\xff\x00\xe0", start, end) > MAX_ITEMS:
+            raise _too_much() from None
+    except OverflowError:
+        raise _too_much() from None
 
 
 @dataclass(frozen=True)
@@ -199,6 +240,8 @@ def _read_all(dataset: Dataset, depth: int) -> None:
         raw = dataset.get_item(tag)
         if isinstance(raw, RawDataElement) and raw.length != _UNDEFINED and raw.length != len(raw.value or b""):
             raise _cut_short()
+        if isinstance(raw, RawDataElement) and raw.value and _values_of(raw) > MAX_VALUES:
+            raise _too_much()
         element = dataset[tag]
         if element.VR == VR.SQ:
             for item in element.value:
@@ -209,6 +252,15 @@ def _read_all(dataset: Dataset, depth: int) -> None:
             _require_numbers(element.value)
 
 
+def _values_of(raw: RawDataElement) -> int:
+    """At most how many values an element has that become objects of their own."""
+    value = raw.value or b""
+    vr = raw.VR or (dictionary_VR(raw.tag)[:2] if dictionary_has_tag(raw.tag) else "UN")
+    if vr in _SIZES:
+        return len(value) // _SIZES[vr]
+    return value.count(b"\\") if len(value) > MAX_VALUES and vr in _MULTIPLE else 1
+
+
 def _require_numbers(value: object) -> None:
     """pydicom leaves text as text where a number belongs; nobody looks for a person's name there."""
     for number in value if isinstance(value, MultiValue | list) else [value]:
@@ -216,8 +268,22 @@ def _require_numbers(value: object) -> None:
             raise InvalidInstance("The DICOM file is damaged: an element holds no number where it must.")
 
 
+def _too_much() -> InvalidInstance:
+    return InvalidInstance("The DICOM file holds more elements, items or values than Carina takes in.")
+
+
 def _cut_short() -> InvalidInstance:
     return InvalidInstance("The DICOM file is damaged: it is cut short.")
+
+
+PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData", "PixelDataProviderURL")
+
+
+@cache
+def needs_pixels(sop_class: str) -> bool:
+    """Whether an instance of a SOP class of PS3.4 annex B has pixels: without, it is cut short or a header only."""
+    name, kind = UID_dictionary.get(sop_class, ("", ""))[:2]
+    return kind == "SOP Class" and "Image Storage" in name
 
 
 def part10(meta: Dataset, dataset: bytes) -> bytes:

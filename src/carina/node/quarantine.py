@@ -140,20 +140,39 @@ def discard(node: Node, actor: str, *, ids: Iterable[str] = (), reason: Reason |
 
 def _retry(node: Node, actor: str, arrival_id: str) -> int:
     with node.engine.begin() as connection:
-        if not _move(connection, arrival_id, "retried"):
-            return 0
-        arrivals.requeue(connection, arrival_id)
-        node.audit.append("quarantine-retried", actor, arrival_id, connection=connection)
-    return 1
+        return int(give_back(node, connection, actor, arrival_id))
 
 
 def _discard(node: Node, actor: str, arrival_id: str) -> int:
     with node.engine.begin() as connection:
-        if not _move(connection, arrival_id, "discarded"):
+        if not give_up(node, connection, actor, arrival_id):
             return 0
-        node.audit.append("quarantine-discarded", actor, arrival_id, connection=connection)
     node.quarantine.remove(arrival_id)
     return 1
+
+
+def give_back(node: Node, connection: Connection, actor: str, arrival_id: str) -> bool:
+    """`retry` of one, in the caller's transaction; False when it waits no more, since somebody else was quicker."""
+    if not _move(connection, arrival_id, "retried"):
+        return False
+    arrivals.requeue(connection, arrival_id)
+    node.audit.append("quarantine-retried", actor, arrival_id, connection=connection)
+    return True
+
+
+def give_up(node: Node, connection: Connection, actor: str, arrival_id: str) -> bool:
+    """`discard` of one, in the caller's transaction; when that has committed, the caller removes the bytes."""
+    if not _move(connection, arrival_id, "discarded"):
+        return False
+    node.audit.append("quarantine-discarded", actor, arrival_id, connection=connection)
+    return True
+
+
+def change_reason(connection: Connection, arrival_id: str, reason: Reason, detail: str = "") -> None:
+    """Let one that waits do so for another reason, in the caller's transaction; `detail` in constant words."""
+    waits = and_(table.c.id == arrival_id, table.c.state == "waiting")
+    connection.execute(update(table).where(waits).values(reason=reason, detail=(detail or reason.sentence)[:200]))
+    arrivals.change_reason(connection, arrival_id, reason)
 
 
 def _move(connection: Connection, arrival_id: str, state: State) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from carina.errors import BadInput, NotFound, WrongKey
+from carina.node import pixels
 from carina.node.parcel import Parcel, recorded, unwrap
 from carina.node.site import Node
 from carina.storage import arrivals
@@ -40,6 +41,7 @@ def recover(node: Node) -> Recovered:
     if isinstance(node.instances, FileInstances):
         half_written += node.instances.sweep()
     arrivals.release_claims(node.engine)
+    pixels.release_claims(node)
     counts = {"adopted": 0, "removed": 0, "unreadable": 0, "kept": 0}
     in_quarantine = set(node.quarantine.names())
     for name in node.spool.names():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
+from carina.deid.evidence.reveal import WayBack
 from carina.deid.profile import Profile
 from carina.federation.permitkeys import PermitKey
 from carina.federation.signing import SigningKey
@@ -54,9 +55,12 @@ class Policy:
 class Node:
     """One site. `project_of` maps each source to its project; what comes from another waits in quarantine.
 
-    signing       signs messages and results
-    permit_key    signs this node's agreement to permits
-    refusals      appends refusals to `audit`, repeats summed up
+    signing        signs messages and results
+    permit_key     signs this node's agreement to permits
+    refusals       appends refusals to `audit`, repeats summed up
+    pseudonymised  the sources whose images were de-identified before
+    samples        whether samples of plain CT, MR and PET are looked at for text in their pixels
+    way_back       the sealed map from pseudonyms to persons; None where the site keeps none
     """
 
     id: NodeId
@@ -79,4 +83,7 @@ class Node:
     audit: AuditTrail
     instruments: tuple[Instrument, ...] = ()
     policy: Policy = Policy()
+    pseudonymised: frozenset[Source] = frozenset()
+    samples: bool = False
+    way_back: WayBack | None = field(default=None, repr=False, compare=False)
     refusals: Refusals = field(default_factory=Refusals, repr=False, compare=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from carina.node import arrivals, datasets, quarantine
+from carina.node import arrivals, datasets, pixels, quarantine
 from carina.node.site import Node
 from carina.storage.schema import arrivals as rows
 from carina.storage.schema import hubs
@@ -23,6 +23,7 @@ def status(node: Node) -> dict[str, Any]:
         "archive": asdict(arrivals.archive(node)),
         "spool": _spool(node),
         "quarantine": {heap.reason.value: heap.count for heap in heaps},
+        "pixels": pixels.counts(node),
         "datasets": {state: len(datasets.listed(node, state)) for state in ("draft", "published", "withdrawn")},
         "hubs": _hubs(node),
         "disk_free": shutil.disk_usage(node.folder).free,

@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from io import BytesIO
 from typing import Any, Literal, TypeAlias
 
@@ -17,7 +18,10 @@ from pydicom.filereader import read_partial
 from pydicom.uid import UID
 from sqlalchemy import Connection, update
 
-from carina.deid.engine.rewrite import deidentify
+from carina.deid.engine.engine import Engine
+from carina.deid.engine.handling import Handling
+from carina.deid.evidence.originals import originals_of
+from carina.deid.evidence.reveal import Originals
 from carina.deid.facts import instrument_of
 from carina.deid.person import Person
 from carina.deid.pseudonyms import ProjectKeys
@@ -28,9 +32,9 @@ from carina.dicom.parse import parse
 from carina.dicom.quiet import quiet
 from carina.errors import Busy, Conflict, Full, InvalidInstance, NotDicom, NotFound, Withheld, WrongKey
 from carina.model.ids import ProjectId
-from carina.model.instance import CleanInstance, RawInstance, Reason
+from carina.model.instance import CleanInstance, RawInstance, Reason, Source
 from carina.model.variables import BY_NAME
-from carina.node import aliases, quarantine
+from carina.node import aliases, pixels, quarantine
 from carina.node.parcel import Parcel, unwrap, wrap
 from carina.node.site import Node, Project
 from carina.storage import arrivals, index
@@ -58,15 +62,20 @@ class _Stored:
     clean: CleanInstance
     content: str
     described: Mapping[str, Any] = field(repr=False)
+    originals: Originals | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
 class _Refused:
-    """Bytes that are in quarantine now; `moved` is False where they could not be read and stay where they are."""
+    """Bytes that are in quarantine now; `moved` is False where they could not be read and stay where they are.
+
+    layout   of an image that waits for a look at its pixels, see `pixels.note`; None for all others
+    """
 
     arrival: Arrival
     held: quarantine.Held
     moved: bool = True
+    layout: str | None = None
 
 
 _Outcome: TypeAlias = "_Stored | _Refused"
@@ -152,7 +161,9 @@ def _prepare(node: Node, arrival: Arrival, merged: Mapping[ProjectId, Mapping[Pe
         _require_fit(node, arrival, parcel)
         if project is None:
             raise Withheld(Reason.UNMAPPED_SOURCE, Reason.UNMAPPED_SOURCE.sentence)
-        clean = _clean(node, project, parcel, merged[project.id])
+        clean = _clean(node, project, arrival, parcel, merged[project.id])
+        if isinstance(clean, pixels.Wait):
+            return _refuse(node, arrival, parcel, Reason.PIXELS_NOT_CHECKED, layout=clean.layout)
     except (Withheld, NotDicom, InvalidInstance) as error:
         reason = Reason(error.reason) if isinstance(error, Withheld) else _REASONS[type(error)]
         return _refuse(node, arrival, parcel, reason, detail=error.message)
@@ -160,7 +171,8 @@ def _prepare(node: Node, arrival: Arrival, merged: Mapping[ProjectId, Mapping[Pe
         **_describe(clean),
         "instrument": instrument_of(RawInstance(parcel.data), parcel.source, node.instruments),
     }
-    return _Stored(arrival, clean, node.instances.put(clean), described)
+    originals = None if node.way_back is None else originals_of(parcel.data)
+    return _Stored(arrival, clean, node.instances.put(clean), described, originals)
 
 
 def _project(node: Node, parcel: Parcel) -> Project | None:
@@ -176,16 +188,49 @@ def _require_fit(node: Node, arrival: Arrival, parcel: Parcel) -> None:
         raise Withheld(Reason.TOO_LARGE, Reason.TOO_LARGE.sentence)
 
 
-def _clean(node: Node, project: Project, parcel: Parcel, merged: Mapping[Person, Person]) -> CleanInstance:
-    return deidentify(
-        RawInstance(parcel.data),
-        project.profile,
-        ProjectKeys.of(node.keys.pseudonym, project.id),
-        merged,
+def _clean(
+    node: Node, project: Project, arrival: Arrival, parcel: Parcel, merged: Mapping[Person, Person]
+) -> CleanInstance | pixels.Wait:
+    """The clean instance, or for what it waits when its pixels must be looked at first. Raises as `Engine.clean`."""
+    handling = handling_of(node, project, parcel.source)
+    looks = pixels.CLEAN_PIXELS in project.profile.options
+    findings = pixels.decided(node, arrival.id) if looks else None
+    try:
+        clean = _engine(handling, threading.get_ident()).clean(parcel.data, aliases=merged, findings=findings)
+    except Withheld as error:
+        if looks and findings is None and error.reason == Reason.PIXELS_NOT_CHECKED:
+            return pixels.Wait()
+        raise
+    if handling.pseudonymised:
+        _require_known_study(node, clean)
+    wait = pixels.sampled(node, project, parcel.data) if looks and findings is None else None
+    return wait or clean
+
+
+def handling_of(node: Node, project: Project, source: Source) -> Handling:
+    """How what comes from this source is handled in its project."""
+    return Handling(
         project=project.id,
+        profile=project.profile,
+        keys=ProjectKeys.of(node.keys.pseudonym, project.id),
         default_issuer=project.issuer,
         strip_leading_zeros=project.strip_leading_zeros,
+        pseudonymised=source in node.pseudonymised,
     )
+
+
+@lru_cache(maxsize=64)
+def _engine(handling: Handling, _thread: int) -> Engine:
+    """One for each project and kind of source, since it remembers what it has worked out; no two threads share one."""
+    return Engine(handling)
+
+
+def _require_known_study(node: Node, clean: CleanInstance) -> None:
+    """What comes pseudonymised belongs to a study of this project: its UIDs stayed, so that this can be seen."""
+    with node.engine.connect() as connection:
+        known = index.has_study(connection, clean.project, clean.study_uid)
+    if not known:
+        raise Withheld(Reason.NOT_PSEUDONYMISED, "Its study is not in this project's archive.")
 
 
 def _parcel(node: Node, arrival_id: str) -> Parcel:
@@ -223,7 +268,9 @@ def _frames(stated: object) -> int:
         return 1
 
 
-def _refuse(node: Node, arrival: Arrival, parcel: Parcel, reason: Reason, *, detail: str = "") -> _Refused:
+def _refuse(
+    node: Node, arrival: Arrival, parcel: Parcel, reason: Reason, *, detail: str = "", layout: str | None = None
+) -> _Refused:
     """Put the bytes into quarantine; the row follows in the transaction."""
     node.quarantine.put(arrival.id, wrap(parcel))
     project = _project(node, parcel)
@@ -236,7 +283,7 @@ def _refuse(node: Node, arrival: Arrival, parcel: Parcel, reason: Reason, *, det
         project=None if project is None else project.id,
         kind=_kind(parcel.data, reason),
     )
-    return _Refused(arrival, held)
+    return _Refused(arrival, held, layout=layout)
 
 
 def _unreadable(arrival: Arrival, error: Exception) -> _Refused:
@@ -263,6 +310,9 @@ def _kind(data: bytes, reason: Reason) -> tuple[str | None, str | None]:
 def _settle(node: Node, outcomes: list[_Outcome]) -> list[State]:
     """Tell in one transaction what became of each; then their bytes leave the spool."""
     superfluous: list[str] = []
+    if node.way_back is not None:
+        stored = [outcome for outcome in outcomes if isinstance(outcome, _Stored)]
+        node.way_back.remember_all((one.clean, one.originals) for one in stored if one.originals is not None)
     with node.engine.begin() as connection:
         states = [_record(node, connection, outcome, superfluous) for outcome in outcomes]
     for content in superfluous:
@@ -310,6 +360,8 @@ def _record_refused(node: Node, connection: Connection, outcome: _Refused) -> St
     held = outcome.held
     if arrivals.finish(connection, held.id, "quarantined", reason=held.reason, project=held.project):
         quarantine.note(node, connection, held)
+        if outcome.layout is not None and held.project is not None:
+            pixels.note(connection, held.id, held.project, outcome.layout)
         log.info("arrival-quarantined", extra={"arrival": held.id, "reason": str(held.reason)})
     return "quarantined"
 

@@ -92,8 +92,8 @@ KINDS: dict[str, Kind] = {
         ),
     ),
     "mg": Kind(
-        "MG", "Bilateral mammogram", (Series("MG", "BREAST", "mammogram", "mg", "Standard views", 6, 256, 240.0),)
+        "MG", "Bilateral mammogram", (Series("MG", "BREAST", "mammogram", "mg", "Standard views", 4, 256, 240.0),)
     ),
-    "us-breast": Kind("US", "Breast ultrasound", (Series("US", "BREAST", "us-breast", "us", "Breast", 6, 240, 50.0),)),
-    "us-liver": Kind("US", "Abdominal ultrasound", (Series("US", "LIVER", "us-liver", "us", "Liver", 6, 240, 160.0),)),
+    "us-breast": Kind("US", "Breast ultrasound", (Series("US", "BREAST", "us-breast", "us", "Breast", 2, 240, 50.0),)),
+    "us-liver": Kind("US", "Abdominal ultrasound", (Series("US", "LIVER", "us-liver", "us", "Liver", 2, 240, 160.0),)),
 }  # fmt: skip

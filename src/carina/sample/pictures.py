@@ -30,8 +30,6 @@ VIEWS = (
     ("L", "CC", "R-10242", "cranio-caudal"),
     ("R", "MLO", "R-10226", "medio-lateral oblique"),
     ("L", "MLO", "R-10226", "medio-lateral oblique"),
-    ("R", "ML", "R-10224", "medio-lateral"),
-    ("L", "ML", "R-10224", "medio-lateral"),
 )
 
 

@@ -168,6 +168,12 @@ def requeue(connection: Connection, arrival_id: str) -> bool:
     return connection.execute(again).rowcount == 1
 
 
+def change_reason(connection: Connection, arrival_id: str, reason: Reason) -> None:
+    """Let a quarantined arrival wait for another reason, in the caller's transaction."""
+    waits = and_(arrivals.c.id == arrival_id, arrivals.c.state == "quarantined")
+    connection.execute(update(arrivals).where(waits).values(reason=reason))
+
+
 def get(connection: Connection, arrival_id: str) -> Arrival:
     """The arrival of this id, or `NotFound`."""
     row = connection.execute(select(arrivals).where(arrivals.c.id == arrival_id)).mappings().one_or_none()

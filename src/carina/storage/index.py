@@ -6,6 +6,8 @@ same transaction as what they count.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,7 +19,7 @@ from carina.model.clock import stamp
 from carina.model.ids import PatientKey, ProjectId, Uid
 from carina.model.instance import CleanInstance, Version
 from carina.storage.members import Members, instances_within
-from carina.storage.schema import instance_versions, instances, patients, series, studies
+from carina.storage.schema import action_sets, instance_versions, instances, patients, series, studies
 
 Added = Literal["added", "unchanged", "replaced"]
 Header = Mapping[str, Any]
@@ -131,6 +133,12 @@ def instances_of(
     if not found:
         raise NotFound("The archive has no such study or series.")
     return found
+
+
+def has_study(connection: Connection, project: ProjectId, study_uid: Uid) -> bool:
+    """Whether the project has images of this study."""
+    place = and_(studies.c.project == project, studies.c.study_uid == study_uid)
+    return bool(connection.execute(select(exists().where(place))).scalar())
 
 
 def is_needed(connection: Connection, content: str) -> bool:
@@ -262,8 +270,18 @@ def _keep_version(connection: Connection, clean: CleanInstance, content: str) ->
         "source_digest": clean.source_digest,
         "content": content,
         "made_at": stamp(),
+        "actions": _keep_actions(connection, clean.actions),
     }
     connection.execute(insert(instance_versions), version)
+
+
+def _keep_actions(connection: Connection, actions: Mapping[str, int]) -> str:
+    """The digest under which what was done is kept."""
+    content = dict(sorted(actions.items()))
+    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
+    if not connection.execute(select(exists().where(action_sets.c.digest == digest))).scalar():
+        connection.execute(insert(action_sets), {"digest": digest, "actions": content})
+    return digest
 
 
 def _count(connection: Connection, clean: CleanInstance, *, new_instance: bool, new_series: bool) -> None:

@@ -251,9 +251,16 @@ instance_versions = Table(
     Column("source_digest", String(64), nullable=False),
     Column("content", String(64), nullable=False),
     Column("made_at", String(32), nullable=False),
+    Column("actions", String(64)),  # which row of `action_sets`; null: made before these were counted
     PrimaryKeyConstraint("project", "uid", "engine", "profile_digest", "review"),
     Index(None, "project", "source_digest"),
     Index(None, "content"),
+)
+action_sets = Table(
+    "action_sets",
+    node_tables,  # what was done to an instance; most instances of a series share one
+    Column("digest", String(64), primary_key=True),  # SHA-256 of `actions`
+    Column("actions", JSON, nullable=False),  # how many elements met each rule, by `action reason`
 )
 clinical = Table(
     "clinical",

@@ -127,3 +127,15 @@ def test_an_instrument_needs_a_mark_to_be_known_by(tmp_path: Path) -> None:
     assert known.instruments[0].identifier == "hdl:1"
     with pytest.raises(ValidationError, match="name station_name"):
         NodeSettings(**wanted, instruments=[{"identifier": "hdl:1"}])
+
+
+def test_a_node_knows_what_is_pseudonymised_what_to_look_at_and_whether_to_keep_a_map(node: Path) -> None:
+    with open_node(node) as opened:
+        assert (opened.pseudonymised, opened.samples) == (frozenset(), True)
+        assert opened.way_back is not None
+    edit(node, 'name = "CT1"', 'name = "CT1"\npseudonymised = true')
+    edit(node, "sample = true", "sample = false")
+    edit(node, "map = true", "map = false")
+    with open_node(node) as opened:
+        assert (opened.pseudonymised, opened.samples) == ({Source("aet", "CT1")}, False)
+        assert opened.way_back is None

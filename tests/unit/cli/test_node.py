@@ -388,3 +388,18 @@ def test_titles_are_shown_as_they_are(node: Path, run: Run) -> None:
     title = "Lung [conceal]CT[/x]"
     assert run("node", "dataset", "create", node, "--project", "lung", "--title", title).code == 0
     assert title in run("node", "dataset", "list", node).output
+
+
+def test_the_evidence_of_a_dataset_is_printed_or_written(run: Run, node: Path, tmp_path: Path) -> None:
+    made = run("node", "dataset", "create", node, "--project", "lung", "--title", "All").output.strip()
+    found = json.loads(run("node", "evidence", node, made).output)
+    assert found["evidence"]["dataset"]["iri"] == made
+    assert run("node", "evidence", node, made, "--out", tmp_path / "e.json").code == 0
+    assert json.loads((tmp_path / "e.json").read_text())["evidence"]["node"] == found["evidence"]["node"]
+    run("node", "evidence", node, "urn:uuid:0").complaint(66, "no such dataset")
+
+
+def test_the_way_back_is_audited_even_when_it_leads_nowhere(run: Run, node: Path) -> None:
+    run("node", "reveal", node, "PAAAAAAAAAAAAAAAA", "--actor", "ana").complaint(66, "does not have this pseudonym")
+    with open_node(node) as opened:
+        assert [one.actor for one in opened.audit.entries(1, action="revealed")] == ["ana"]

@@ -310,3 +310,38 @@ def test_a_known_instrument_is_named_and_its_marks_are_not(tmp_path: Path) -> No
         assert sorted(found, key=str) == [None, "hdl:21.T1/ct-1"]
         assert not [row for row in kept if "ZZS" in row]
         assert not [path for path in node.folder.rglob("*") if path.is_file() and b"ZZS" in path.read_bytes()]
+
+
+RETURNED = Source("aet", "RETURNED")
+
+
+def returned(node: Node, study: str, patient: str, **elements: Any) -> bytes:
+    """A computed image as a researcher gives it back: pseudonymous, its study one of the archive."""
+    marks = {"PatientIdentityRemoved": "YES", "PatientName": patient, "StudyInstanceUID": study, **elements}
+    return ct(patient, number=9, elements=marks)
+
+
+def test_what_is_given_back_keeps_its_uids_and_dates_and_joins_its_study(node: Node) -> None:
+    first = take(node, ct())
+    with node.engine.connect() as connection:
+        patient = str(connection.execute(select(patients.c.patient)).scalar_one())
+    declared = replace(node, project_of={**node.project_of, RETURNED: LUNG}, pseudonymised=frozenset({RETURNED}))
+    uid = "2.25.4711"
+    back = take(declared, returned(node, str(first.study_uid), patient, SOPInstanceUID=uid), RETURNED)
+    assert (back.state, back.uid, back.study_uid) == ("archived", uid, first.study_uid)
+    with node.engine.connect() as connection:
+        assert index.find_instance(connection, uid).patient == patient
+        assert index.find_instance(connection, uid).header["00080020"]["Value"] == ["20240311"]
+
+
+def test_what_is_given_back_without_its_study_or_its_mark_waits(node: Node) -> None:
+    first = take(node, ct())
+    declared = replace(node, project_of={**node.project_of, RETURNED: LUNG}, pseudonymised=frozenset({RETURNED}))
+    pseudonym = "P" + "A" * 16
+    stranger = take(declared, returned(node, "2.25.1", pseudonym), RETURNED)
+    assert stranger.reason == Reason.NOT_PSEUDONYMISED
+    assert quarantine.get(node, stranger.id).detail == "Its study is not in this project's archive."
+    unmarked = take(declared, returned(node, str(first.study_uid), pseudonym, PatientIdentityRemoved="NO"), RETURNED)
+    assert unmarked.reason == Reason.NOT_PSEUDONYMISED
+    another = take(declared, returned(node, str(first.study_uid), pseudonym), RETURNED)
+    assert another.reason == Reason.CONFLICT, "its study is another person's"

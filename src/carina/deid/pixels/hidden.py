@@ -17,6 +17,7 @@ from carina.errors import Withheld
 from carina.model.instance import Reason
 
 PIXEL_DATA = 0x7FE00010
+_FLOATS = {0x7FE00008: 32, 0x7FE00009: 64}  # bits of a sample
 _SHORTEST = 6  # letters: a shorter word may occur in compressed bytes by chance
 
 
@@ -26,6 +27,9 @@ def put_pixel_data(clean: Dataset, dataset: Dataset, syntax: str, compressed: bo
     Raises `Withheld` (pixels not checked) where the pixels' unused bits hold an overlay, where they are fewer than the
     header says, or where compressed frames are not what their transfer syntax says or hold a text.
     """
+    for tag, bits in _FLOATS.items():
+        if tag in dataset:
+            _put_floats(clean, dataset, tag, bits)
     if PIXEL_DATA not in dataset:
         return
     if _has_overlay_bits(dataset):
@@ -38,13 +42,34 @@ def put_pixel_data(clean: Dataset, dataset: Dataset, syntax: str, compressed: bo
         data = _clean_frames(dataset, value, syntax, own)
         clean[PIXEL_DATA] = DataElement(PIXEL_DATA, "OB", data, is_undefined_length=True)
         return
-    length = _native_length(dataset)
-    if not 0 < length <= len(value):
-        raise _withheld("Its pixel data is shorter than its header says, or its header does not say how long it is.")
+    length = native_size(dataset, len(value))
     if length == len(value):
         clean[PIXEL_DATA] = dataset[PIXEL_DATA]
     else:
         clean[PIXEL_DATA] = DataElement(PIXEL_DATA, dataset[PIXEL_DATA].VR, value[:length] + bytes(length % 2))
+
+
+def _put_floats(clean: Dataset, dataset: Dataset, tag: int, bits: int) -> None:
+    """Float Pixel Data or Double Float Pixel Data, PS3.3 sections C.7.6.24 and C.7.6.25: just the frames' own bytes."""
+    size = _number(dataset, "Rows", 0) * _number(dataset, "Columns", 0) * bits // 8
+    size *= max(_number(dataset, "NumberOfFrames", 1), 1)
+    value = dataset[tag].value or b""
+    if not 0 < size <= len(value):
+        raise _withheld("Its pixel data is shorter than its header says, or its header does not say how long it is.")
+    clean[tag] = DataElement(tag, dataset[tag].VR, value[:size])
+
+
+def native_size(dataset: Dataset, given: int) -> int:
+    """How many bytes of native Pixel Data that has `given` bytes are the frames' own.
+
+    Raises `Withheld` as `put_pixel_data` does.
+    """
+    if _has_overlay_bits(dataset):
+        raise _withheld("Its pixel data carries overlay planes in unused bits.")
+    length = _native_length(dataset)
+    if not 0 < length <= given:
+        raise _withheld("Its pixel data is shorter than its header says, or its header does not say how long it is.")
+    return length
 
 
 def _withheld(message: str) -> Withheld:

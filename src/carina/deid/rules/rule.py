@@ -26,14 +26,17 @@ class Action(StrEnum):
 class Subject:
     """What the steps need to know of the instance: its project's keys, and its person's pseudonym, shift and words.
 
-    days   the person's whole-day shift; 0 where dates stay
-    own    words that identify, capitals, see `words.identifiers`
+    days      the person's whole-day shift; 0 where dates stay
+    own       words that identify, capitals, see `words.identifiers`
+    persons   those of `own` that stand elsewhere than in what the profile keeps of the device and the institution
+              (`RuleSet.retained`), which are not to forbid themselves; None where nobody has told them apart
     """
 
     keys: ProjectKeys = field(repr=False)
     pseudonym: str
     days: int = field(repr=False)
     own: frozenset[str] = field(repr=False)
+    persons: frozenset[str] | None = field(default=None, repr=False)
 
 
 Step = Callable[[DataElement, Subject], DataElement | None]

@@ -9,6 +9,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -32,3 +33,5 @@ _CONTENT = json.loads(_DATA)
 DIGEST = hashlib.sha256(_DATA).hexdigest()
 EDITION: str = _CONTENT["edition"]
 ROWS: tuple[Row, ...] = tuple(Row(*row) for row in _CONTENT["rows"])
+CONTENT_ITEMS: list[list[Any]] = _CONTENT["content_items"]
+"""The rows of Table E.3.4-1, for `contents`."""

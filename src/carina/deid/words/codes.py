@@ -1,7 +1,8 @@
 """Coded entries (PS3.3 section 8): a standard code with its standard meaning, or the code for "unknown".
 
 A meaning is a text that anyone may have typed, and a local code may name a hospital's own things, so both are replaced:
-the meaning by the one in pydicom's copy of PS3.16's concepts, or by the code itself where that copy lacks it; a code
+the meaning by the one in pydicom's copy of PS3.16's concepts, or, where that copy lacks it, by what Clean Descriptors
+leaves of it, or by the code itself; a code
 that is not known to be one of its scheme by (261665006, SCT, "Unknown").
 """
 
@@ -13,6 +14,7 @@ from typing import cast
 
 from pydicom.dataset import Dataset
 
+from carina.deid.words.cleaning import cleaned
 from carina.deid.words.texts import names
 
 LISTED = frozenset(("DCM", "SCT", "SRT", "SNM3", "UCUM", "LN", "FMA", "NCIt", "UMLS", "RADLEX", "IBSI", "NEU"))
@@ -33,15 +35,20 @@ PARTS = frozenset((VALUE, DESIGNATOR, VERSION, MEANING, LONG_VALUE, URN_VALUE, E
 _VERSION = re.compile(r"\d{1,2}(\.\d)?|20[0-3]\d(0[1-9]|1[0-2])?(0[1-9]|[12]\d|3[01])?", re.ASCII)
 
 
-def put_code(clean: Dataset, item: Dataset, own: frozenset[str]) -> None:
-    """Write into `clean` the coded entry that `item` is, if it is one; `own` are words that no code may hold."""
+def put_code(clean: Dataset, item: Dataset, own: frozenset[str], *, cleaning: bool = False) -> None:
+    """Write into `clean` the coded entry that `item` is, if it is one; `own` are words that no code may hold.
+
+    cleaning   Clean Descriptors: a public code without a meaning of the standard keeps what may stay of its own
+    """
     if not any(tag in item for tag in (VALUE, LONG_VALUE, URN_VALUE)):
         return
     code, scheme = _text(item, VALUE), _text(item, DESIGNATOR)
     if not _is_public(code, scheme) or names(code, own):
         code, scheme, meaning = UNKNOWN
     else:
-        meaning = _meanings().get((scheme, code), code)
+        meaning = (
+            _meanings().get((scheme, code)) or (cleaned(_text(item, MEANING), own)[:64] if cleaning else "") or code
+        )
         version = _text(item, VERSION)
         if _VERSION.fullmatch(version) and not names(version, own):
             clean.CodingSchemeVersion = version

@@ -48,8 +48,8 @@ def kept_number(element: DataElement, own: frozenset[str]) -> DataElement | None
 def _kept_binary(element: DataElement, found: list[float], own: frozenset[str]) -> DataElement | None:
     if is_text(_packed(element.VR, found)):
         return None
-    if element.VR not in ("FD", "FL"):
-        return None if any(_names(str(int(number)), own) for number in found) else element
+    if any(_names(str(int(number)), own) for number in found if math.isfinite(number) and number == int(number)):
+        return None
     if any(map(math.isnan, found)):  # the bits of a NaN are free
         return DataElement(element.tag, element.VR, [math.nan if math.isnan(number) else number for number in found])
     return element

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from functools import cache
+from importlib import resources
 
 from pydicom.charset import python_encoding
 from pydicom.dataelem import DataElement
@@ -53,4 +55,17 @@ def _is_term(tag: int, text: str, own: frozenset[str]) -> bool:
         return text.isdecimal() and int(text) in cid_concepts
     if tag == _ORIENTATION:
         return _DIRECTION.fullmatch(text) is not None
-    return is_code_string(text) and not names(text, own)
+    return (is_standard(text) or is_code_string(text)) and not names(text, own)
+
+
+def is_standard(text: str) -> bool:
+    """Whether a text is a value that PS3.3 gives to some attribute of VR CS."""
+    return text in _standard()
+
+
+@cache
+def _standard() -> frozenset[str]:
+    """`data/terms.txt` says where they come from."""
+    lines = (resources.files("carina.deid") / "data" / "terms.txt").read_text("ascii").splitlines()
+    listed = [term for line in lines if not line.startswith("#") for term in line.split()]
+    return frozenset(listed) | {term.replace("_", " ") for term in listed}

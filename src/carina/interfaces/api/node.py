@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from carina.errors import BadInput
 from carina.federation import wire
+from carina.interfaces.api.evidence import evidence_routes
 from carina.interfaces.api.health import health_routes
 from carina.interfaces.api.identity import STAFF, Identity
 from carina.interfaces.api.rate import RateLimit
@@ -33,14 +34,15 @@ MANAGERS: frozenset[Role] = frozenset({"data-manager"})
 
 
 def inside_routes(node: Node, identity: Identity) -> list[Route]:
-    """`/api/status` for the staff, `/api/permits` for data managers, and health."""
+    """`/api/status` for the staff, `/api/permits` and the evidence of datasets for data managers, and health."""
 
     async def show_status(request: Request) -> Response:
         await identity.identify(request, STAFF)
         no_parameters(request)
         return JSONResponse(await run_in_threadpool(status_to_json, node))
 
-    return [Route("/api/status", show_status), *_permit_routes(node, identity), *health_routes(node.engine)]
+    managers = [*_permit_routes(node, identity), *evidence_routes(node, identity)]
+    return [Route("/api/status", show_status), *managers, *health_routes(node.engine)]
 
 
 def _permit_routes(node: Node, identity: Identity) -> list[Route]:

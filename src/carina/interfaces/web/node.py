@@ -17,6 +17,7 @@ from carina.interfaces.api.problems import status_of
 from carina.interfaces.web import charts
 from carina.interfaces.web.node_permits import asked_routes, permit_routes
 from carina.interfaces.web.pages import Link, Pages, is_staff, static_files
+from carina.interfaces.web.review import is_manager, review_routes
 from carina.interfaces.web.signin import sign_in_routes
 from carina.interfaces.web.words import SOURCE_KINDS, plural
 from carina.model.cohort import Query, from_pairs
@@ -34,6 +35,7 @@ MANAGERS: frozenset[Role] = frozenset({"data-manager"})
 MENU = (
     Link("/", "Arrivals", is_staff),
     Link("/quarantine", "Quarantine", is_staff),
+    Link("/review", "Review", is_manager),
     Link("/datasets", "Datasets", is_staff),
     Link("/permits", "Permits", is_staff),
     Link("/asked", "Asked", is_staff),
@@ -67,6 +69,7 @@ def node_pages(node: Node, identity: Identity) -> list[Route | Mount]:
         static_files(),
         *_arrival_routes(node, pages),
         *_quarantine_routes(node, pages),
+        *review_routes(node, pages),
         *_dataset_routes(node, pages),
         *permit_routes(node, pages),
         *asked_routes(node, pages),

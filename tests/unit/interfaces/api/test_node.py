@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
-from tests.support import SCANNER, open_test_node
+from tests.support import LUNG, SCANNER, open_test_node
 
 from carina.interfaces.api.identity import Identity, MemoryAccounts
 from carina.interfaces.api.node import inside_routes, outside_routes
@@ -16,6 +16,7 @@ from carina.interfaces.api.problems import exception_handlers
 from carina.interfaces.api.security import Rules, middleware
 from carina.interfaces.api.visitors import entries
 from carina.model.principal import Principal
+from carina.node import datasets
 from carina.node.ingest import receive
 from carina.node.site import Node
 
@@ -76,3 +77,14 @@ def test_a_node_whose_records_cannot_be_read_is_not_ready(node: Node, tmp_path: 
     assert answer.status_code == 503
     assert answer.headers["content-type"] == "application/problem+json"
     assert http.get("/health/live").status_code == 200
+
+
+def test_the_evidence_of_a_dataset_is_a_file_for_data_managers(node: Node) -> None:
+    http, iri = client(node), datasets.create(node, "ana", LUNG, "All").iri
+    answer = http.get(f"/api/datasets/{iri}/evidence", headers=STAFF)
+    assert answer.headers["content-disposition"] == 'attachment; filename="evidence-live.json"'
+    assert answer.json()["evidence"]["dataset"]["iri"] == iri
+    assert http.get(f"/api/datasets/{iri}/evidence", headers=SENDER).status_code == 403
+    assert http.get(f"/api/datasets/{iri}/evidence?snapshot=1", headers=STAFF).status_code == 404
+    assert http.get(f"/api/datasets/{iri}/evidence?snapshot=x", headers=STAFF).status_code == 400
+    assert http.get(f"/api/datasets/{iri}/evidence?other=1", headers=STAFF).status_code == 400

@@ -1,0 +1,165 @@
+"""The process in which text is looked for: reads pictures from its input, writes where text stands to its output.
+
+It is started by `finder`, with an empty environment but for `ORT_DISABLE_TELEMETRY` (since 1.29 onnxruntime for Linux
+reports to its maker unless told otherwise before it is loaded), and closes the network to itself before it loads
+anything: the kernel then refuses each socket. What the pictures say is never passed on, only where it stands.
+
+Models: PP-OCRv4, in the package rapidocr-onnxruntime.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import resource
+import signal
+import struct
+import sys
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from carina.deid.pixels.technical import SURE, is_technical
+
+Picture = np.ndarray[Any, Any]
+REQUEST = struct.Struct("<IIBB")  # rows, columns, samples (1 or 3), whether text must be legible
+REPLY = struct.Struct("<I")  # how many places follow
+PLACE = struct.Struct("<4i")  # top, left, bottom, right
+MEMORY = 4 << 30  # bytes that the process may write to
+SIDE = 960  # pixels: the longest side at which the model looks
+MOST = 3.0  # how much a small picture is enlarged
+TALLEST, LEAST_TALL = 0.125, 30  # of the picture's shorter side, and pixels: no line of letters is taller than both
+_FEWEST_SIGNS, _LEGIBLE = 3, 0.6  # what a text must have to count where none is expected
+_DEATH_SIGNAL, _NO_NEW_PRIVILEGES, _SECCOMP = 1, 38, 22  # prctl(2)
+_SOCKETS = {"x86_64": (0xC000003E, (41, 425)), "aarch64": (0xC00000B7, (198, 425))}
+"""By machine: its number in audit.h, and its calls socket and io_uring_setup."""
+
+
+def main() -> None:
+    """Answer requests until the input ends."""
+    source, target = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing that a library prints may meet the answers
+    enclose()
+    find = detector()
+    while header := source.read(REQUEST.size):
+        rows, columns, samples, legible = REQUEST.unpack(header)
+        picture = np.frombuffer(_exactly(source, rows * columns * samples), np.uint8)
+        places = find(picture.reshape(rows, columns, samples), bool(legible))
+        target.write(REPLY.pack(len(places)) + b"".join(PLACE.pack(*place) for place in places))
+        target.flush()
+
+
+def enclose() -> None:
+    """Bound the memory, die with the parent, and have the kernel refuse sockets. Raises `OSError` where it cannot."""
+    if os.environ.get("ORT_DISABLE_TELEMETRY") != "1":
+        raise OSError("onnxruntime must not be loaded without ORT_DISABLE_TELEMETRY=1")
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform != "linux" or platform.machine() not in _SOCKETS:
+        return  # elsewhere the variable alone keeps it silent
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_DEATH_SIGNAL, signal.SIGKILL)
+    machine, calls = _SOCKETS[platform.machine()]
+    filters = _program(machine, calls)
+    program = _Program(len(filters) // 8, filters)
+    if libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) or libc.prctl(_SECCOMP, 2, ctypes.byref(program), 0, 0):
+        raise OSError(ctypes.get_errno(), "the network cannot be closed to the text finder")
+
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("filters", ctypes.c_char_p))
+
+
+def _program(machine: int, calls: tuple[int, ...]) -> bytes:
+    """A filter (seccomp(2)) that answers these calls, and all of another machine's, with EPERM."""
+
+    def line(code: int, true: int, false: int, value: int) -> bytes:
+        return struct.pack("<HBBI", code, true, false, value)
+
+    load, equal, give = 0x20, 0x15, 0x06
+    allow, refuse = line(give, 0, 0, 0x7FFF0000), line(give, 0, 0, 0x00050001)
+    lines = [line(load, 0, 0, 4), line(equal, 0, len(calls) + 2, machine), line(load, 0, 0, 0)]
+    lines += [line(equal, len(calls) - number, 0, call) for number, call in enumerate(calls)]
+    return b"".join([*lines, allow, refuse])
+
+
+def detector() -> Callable[[Picture, bool], list[tuple[int, ...]]]:
+    """What finds text in a picture; the models are loaded, on one thread."""
+    import cv2
+    from rapidocr_onnxruntime import RapidOCR
+
+    cv2.setNumThreads(1)
+    reader: Any = RapidOCR(intra_op_num_threads=1, inter_op_num_threads=1, det_limit_type="max", det_limit_side_len=1e9)
+
+    def sized(colours: Picture) -> Picture:
+        rows, columns = colours.shape[:2]
+        scale = min(SIDE / max(rows, columns), MOST)
+        size = (max(32, round(columns * scale / 32) * 32), max(32, round(rows * scale / 32) * 32))
+        return np.asarray(cv2.resize(colours, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC))
+
+    def placed(colours: Picture) -> list[Picture]:
+        """The corners of what looks like lines of text, in pixels of this picture."""
+        shown = sized(colours)
+        corners, _ = reader.text_det(shown)
+        scale = np.array((colours.shape[1] / shown.shape[1], colours.shape[0] / shown.shape[0]))
+        return [] if corners is None else [corner * scale for corner in corners]
+
+    def read(colours: Picture, corners: list[Picture]) -> list[tuple[str, float]]:
+        if not corners:
+            return []
+        shown = sized(colours)
+        scale = np.array((shown.shape[1] / colours.shape[1], shown.shape[0] / colours.shape[0]))
+        cuts = reader.get_crop_img_list(shown, np.array([corner * scale for corner in corners], np.float32))
+        return [(str(text), float(score)) for text, score, *_ in reader.text_rec(cuts)[0]]
+
+    def find(picture: Picture, legible: bool) -> list[tuple[int, ...]]:
+        colours = np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else np.ascontiguousarray(picture[..., ::-1])
+        rows, columns = picture.shape[:2]
+        tallest = max(TALLEST * min(rows, columns), LEAST_TALL)
+        corners = placed(colours)
+        usual = len(corners)
+        for corner in [corner for corner in corners if _height(corner) > tallest]:
+            top, left, bottom, right = _bounds(corner, rows, columns)
+            closer = placed(np.ascontiguousarray(colours[top:bottom, left:right]))
+            corners += [inner + np.array((left, top)) for inner in closer if _height(inner) <= tallest]
+        told = read(colours, corners)
+        kept = [
+            corner
+            for number, (corner, (text, score)) in enumerate(zip(corners, told, strict=True))
+            if _is_text(text, score, legible or number >= usual or _height(corner) > tallest)
+        ]
+        return [_bounds(corner, rows, columns) for corner in kept]
+
+    return find
+
+
+def _is_text(text: str, score: float, legible: bool) -> bool:
+    """Whether what was read is to be blanked: all that is not surely technical; where it must be `legible`, words."""
+    if score >= SURE and is_technical(text):
+        return False
+    return not legible or (score >= _LEGIBLE and sum(sign.isalnum() for sign in text) >= _FEWEST_SIGNS)
+
+
+def _height(corners: Picture) -> float:
+    """The shorter side of a place: how tall its letters are at most."""
+    return float(min(np.hypot(*(corners[0] - corners[1])), np.hypot(*(corners[1] - corners[2]))))
+
+
+def _bounds(corners: Picture, rows: int, columns: int) -> tuple[int, ...]:
+    """The upright rectangle around four corners."""
+    left, top = corners.min(axis=0)
+    right, bottom = corners.max(axis=0)
+    return max(0, int(top)), max(0, int(left)), min(rows, int(bottom) + 1), min(columns, int(right) + 1)
+
+
+def _exactly(source: BinaryIO, size: int) -> bytes:
+    data = source.read(size)
+    if len(data) != size:
+        raise EOFError
+    return data
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""A search of one instance's pixels for text: look, blank, look again.
+
+What a frame shows depends on how its values are made grey, so each is looked at in more than one way: over its whole
+range, over the range of most of its pixels, and each value that is drawn in strokes by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from pydicom.dataset import Dataset
+from pydicom.pixels.processing import apply_color_lut
+
+from carina.deid.pixels.blank import fill
+from carina.deid.pixels.finder import TextFinder, finder_version
+from carina.deid.pixels.findings import Box, Findings
+from carina.deid.pixels.screen import stroke_values
+from carina.dicom import frames as of
+from carina.dicom.kinds import is_measured_grey
+from carina.dicom.parse import parse
+
+Picture = np.ndarray[Any, Any]
+EACH = 24  # frames that are all looked at; of more, so many that lie evenly among them, and what all have in common
+ROUNDS = 3  # how often what is found is blanked and looked for again
+_STROKES = 2  # values drawn in strokes that are looked at by themselves
+_ENDS, _SIDES = 0.35, 0.1  # of a line's height: how far letters may reach out of what is found
+_SAME = 0.7  # of the smaller of two boxes: so much in common, and they are one line found twice
+
+
+def examine(data: bytes, finder: TextFinder) -> Findings:
+    """Where text stands in an instance's pixels, so that nothing is found once it is blanked.
+
+    Of grey values that a machine measured only what can be read counts, since vessels and bones may look like text.
+    Raises `NotDicom`, `InvalidInstance` where the pixels cannot be decoded, and `Withheld` where the finder fails.
+    """
+    dataset = parse(data)
+    plain = is_measured_grey(dataset)
+    total = of.count(dataset)
+    numbers = range(total) if total <= EACH else sorted({number * (total - 1) // (EACH - 1) for number in range(EACH)})
+    palette = dataset if dataset.get("PhotometricInterpretation") == "PALETTE COLOR" else None
+    boxes: list[Box] = []
+    proven = True
+    for number, frame in _shown(dataset, list(numbers), total):
+        found, clean = _search(frame, finder, plain, palette)
+        boxes += [replace(box, frame=number) for box in found]
+        proven = proven and clean
+    return Findings(_joined(boxes, total), finder_version(), "machine", proven)
+
+
+def _shown(dataset: Dataset, numbers: list[int], total: int) -> Iterator[tuple[int | None, Picture]]:
+    """The frames to look at with their numbers; of many, also the brightest and darkest value of each pixel in all."""
+    for number in numbers:
+        yield (number if 1 < total <= EACH else None), of.decoded(dataset, number + 1)
+    if total > len(numbers):
+        brightest = darkest = of.decoded(dataset, 1)
+        for number in range(2, total + 1):
+            frame = of.decoded(dataset, number)
+            brightest, darkest = np.maximum(brightest, frame), np.minimum(darkest, frame)
+        yield None, brightest
+        yield None, darkest
+
+
+def _search(frame: Picture, finder: TextFinder, plain: bool, palette: Dataset | None) -> tuple[list[Box], bool]:
+    """The boxes of one frame, and whether a last look found no more."""
+    left, found = frame.copy(), list[Box]()
+    for _ in range(ROUNDS):
+        shown = left if palette is None else apply_color_lut(left, palette)
+        more = [box for picture in pictures(shown) for box in finder.find(picture, legible=plain)]
+        if not more:
+            return found, True
+        wider = _merged([_widened(box, frame.shape) for box in more])
+        fill(left, wider)
+        found += wider
+    return found, False
+
+
+def _widened(box: Box, shape: tuple[int, ...]) -> Box:
+    """A box with what may reach out of it: strokes above and below, letters at both ends."""
+    height, width = box.bottom - box.top, box.right - box.left
+    short = min(height, width)
+    ends, sides = max(3, round(short * _ENDS)), max(1, round(short * _SIDES))
+    down, across = (sides, ends) if width >= height else (ends, sides)
+    return Box(
+        max(0, box.top - down),
+        max(0, box.left - across),
+        min(shape[0], box.bottom + down),
+        min(shape[1], box.right + across),
+    )
+
+
+def _merged(boxes: list[Box]) -> list[Box]:
+    """The boxes of one frame, those that are mostly the same place made one."""
+    found: list[Box] = []
+    for box in sorted(boxes, key=_area, reverse=True):
+        for number, other in enumerate(found):
+            if _area(_common(box, other)) >= _SAME * _area(box):
+                found[number] = Box(
+                    min(box.top, other.top),
+                    min(box.left, other.left),
+                    max(box.bottom, other.bottom),
+                    max(box.right, other.right),
+                )
+                break
+        else:
+            found.append(box)
+    return found
+
+
+def _common(one: Box, other: Box) -> Box:
+    return Box(
+        max(one.top, other.top), max(one.left, other.left), min(one.bottom, other.bottom), min(one.right, other.right)
+    )
+
+
+def _area(box: Box) -> int:
+    return max(0, box.bottom - box.top) * max(0, box.right - box.left)
+
+
+def pictures(frame: Picture) -> Iterator[Picture]:
+    """A frame as pictures of unsigned bytes: rows, columns[, RGB]."""
+    if frame.ndim == 3:
+        yield frame if frame.dtype == np.uint8 else _bytes(frame, frame.min(), frame.max())
+        return
+    low, high = frame.min(), frame.max()
+    if low == high:
+        return
+    yield _bytes(frame, low, high)
+    first, last = np.percentile(frame, (1, 99))
+    if (last - first) < 0.6 * (float(high) - float(low)) and last > first:
+        yield _bytes(frame, first, last)
+    for value in stroke_values(frame)[:_STROKES]:
+        yield (frame == value).astype(np.uint8) * 255
+
+
+def _bytes(frame: Picture, low: float, high: float) -> Picture:
+    scale = 255.0 / max(float(high) - float(low), 1e-9)
+    return ((np.clip(frame.astype(np.float32), low, high) - float(low)) * scale).astype(np.uint8)
+
+
+def _joined(boxes: list[Box], total: int) -> tuple[Box, ...]:
+    """The boxes in order, without the number of a frame where it is the only one, or where all have the same box."""
+    frames_of: dict[tuple[int, int, int, int], set[int | None]] = {}
+    for box in boxes:
+        frames_of.setdefault((box.top, box.left, box.bottom, box.right), set()).add(box.frame)
+    found: list[Box] = []
+    for place in sorted(frames_of):
+        numbers = frames_of[place]
+        if None in numbers or len(numbers) == total:
+            found.append(Box(*place))
+        else:
+            found += [Box(*place, number) for number in sorted(number for number in numbers if number is not None)]
+    return tuple(found)

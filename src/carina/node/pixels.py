@@ -1,0 +1,385 @@
+"""Looking for text in pixels, beside reception: which images wait for it, what was found, and where they go then.
+
+An image that must be looked at rests in quarantine, and has a row in `pixel_checks`. Its state:
+
+waiting    for the look: its own (`layout` is empty), or that of the image that stands for its layout (`sample`)
+clean      nothing was found; it has been given back to the workers
+settled    its boxes are to be blanked, by the profile's word or a reader's; it has been given back to the workers
+flagged    text was found, and the profile wants a reader, or the machine could not blank it all
+rejected   it was discarded
+failed     the look did not succeed; who gives it back lets it wait anew
+
+Images of one machine and protocol share a layout (`pixel_layouts`): while it is `waiting`, one of them is looked at and
+the others wait with it. Where that one is clean they need no look of their own; where it shows text, each has one.
+Every step is one transaction and may be repeated after a crash at any point.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from pydicom import Dataset
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, or_, select, update
+
+from carina.deid.pixels import routes
+from carina.deid.pixels.findings import Box, Findings, Need
+from carina.deid.pixels.screen import suspicious
+from carina.dicom.frames import count, decoded
+from carina.dicom.parse import parse
+from carina.errors import Busy, Full, InvalidInstance, NotFound, Withheld, WrongKey
+from carina.model.clock import stamp
+from carina.model.ids import ProjectId
+from carina.model.instance import Reason
+from carina.model.keys import derive
+from carina.node import quarantine
+from carina.node.parcel import unwrap
+from carina.node.site import Node, Project
+from carina.storage.schema import pixel_checks as checks
+from carina.storage.schema import pixel_layouts as layouts
+from carina.storage.schema import quarantine as held
+
+log = logging.getLogger(__name__)
+
+Look: TypeAlias = Callable[[bytes], Findings]
+"""Looks at an instance as it was received. Raises `InvalidInstance` or `Withheld` for pixels that cannot be read."""
+State = Literal["waiting", "clean", "flagged", "settled", "rejected", "failed"]
+
+CLEAN_PIXELS = "clean_pixel_data"
+ACTOR = "pixel-check"
+ATTEMPTS = 3  # that end in an unforeseen error; then the check has failed
+DEATHS = 5  # of processes that had claimed it; more, and it is taken for what kills them
+IDLE = 0.5  # s between looks for work
+PAUSE = 5.0  # s after the disk was full or the records were held
+FRAMES = 16  # of a plain image of many frames that the quick look takes
+AT_ONCE = 100  # images that one transaction gives back
+_READERS = {"never": 1, "one": 1, "two": 2}  # never: only where the machine could not blank what it found
+
+
+@dataclass(frozen=True)
+class Check:
+    """What is known of one image's pixels."""
+
+    id: str
+    project: ProjectId
+    state: State
+    layout: str
+    sample: bool
+    attempts: int
+    findings: Findings | None
+
+
+@dataclass(frozen=True)
+class Wait:
+    """An image whose pixels must be looked at first. `layout`: with whose image it waits; "" for a look of its own."""
+
+    layout: str = ""
+
+
+def decided(node: Node, arrival_id: str) -> Findings | None:
+    """What was found in an arrival's pixels, where that is settled; None when nobody has looked.
+
+    Raises `Withheld` for one that waits for a reader.
+    """
+    with node.engine.connect() as connection:
+        check = get(connection, arrival_id)
+    if check is not None and check.state == "flagged":
+        raise Withheld(Reason.TEXT_IN_PIXELS, Reason.TEXT_IN_PIXELS.sentence)
+    return None if check is None else check.findings
+
+
+def sampled(node: Node, project: Project, data: bytes) -> Wait | None:
+    """For what a plain image waits, by what is known of its layout and by a quick look at it; None when it may pass."""
+    if not node.samples:
+        return None
+    dataset = parse(data)
+    if routes.pixel_need(dataset, project.profile.options) != Need.SAMPLE:
+        return None
+    of_layout = routes.layout(dataset, derive(node.keys.pseudonym, "project", project.id, "layout"))
+    with node.engine.connect() as connection:
+        state = layout_state(connection, project.id, of_layout)
+    if state in ("", "waiting"):
+        return Wait(of_layout)
+    return Wait() if state == "text" or _seems_to_show_text(dataset) else None
+
+
+def _seems_to_show_text(dataset: Dataset) -> bool:
+    """Whether one of its frames does, of at most `FRAMES` that lie evenly among them."""
+    total = count(dataset)
+    numbers = {1 + number * total // FRAMES for number in range(FRAMES)} if total > FRAMES else range(1, total + 1)
+    return any(suspicious(decoded(dataset, number)) for number in numbers)
+
+
+def get(connection: Connection, arrival_id: str) -> Check | None:
+    """The check of this arrival; None when it never waited for one. Its findings only where they are settled."""
+    row = connection.execute(select(checks).where(checks.c.id == arrival_id)).one_or_none()
+    if row is None:
+        return None
+    findings = None
+    if row.state in ("clean", "settled"):
+        boxes = tuple(Box(*box) for box in row.boxes)
+        findings = Findings(boxes, row.finder, "reader" if row.decisions else "machine", row.proven)
+    return Check(row.id, row.project, row.state, row.layout, row.sample, row.attempts, findings)
+
+
+def layout_state(connection: Connection, project: ProjectId, layout: str) -> str:
+    """`waiting`, `clean` or `text`; "" for a layout that is new here."""
+    place = and_(layouts.c.project == project, layouts.c.layout == layout)
+    return str(connection.execute(select(layouts.c.state).where(place)).scalar() or "")
+
+
+def note(connection: Connection, arrival_id: str, project: ProjectId, layout: str) -> None:
+    """Let an arrival wait for a look, in the transaction that puts it into quarantine.
+
+    layout   as of `Wait`
+    """
+    sample = bool(layout) and _stands_for(connection, arrival_id, project, layout)
+    values = {"state": "waiting", "layout": layout, "sample": sample, "attempts": 0, "claimed_by": None}
+    if connection.execute(update(checks).where(checks.c.id == arrival_id).values(**values)).rowcount == 0:
+        connection.execute(
+            insert(checks), {"id": arrival_id, "project": project, **values, "boxes": [], "decisions": []}
+        )
+
+
+def _stands_for(connection: Connection, arrival_id: str, project: ProjectId, layout: str) -> bool:
+    """Whether this is the image that is looked at for its layout: the first that came."""
+    place = and_(layouts.c.project == project, layouts.c.layout == layout)
+    row = connection.execute(select(layouts.c.state, layouts.c.sample).where(place)).one_or_none()
+    if row is None:
+        new = {"project": project, "layout": layout, "state": "waiting", "sample": arrival_id}
+        connection.execute(insert(layouts), new)
+        return True
+    if row.sample != arrival_id:
+        connection.execute(update(layouts).where(place).values(seen=layouts.c.seen + 1))
+    return bool(row.sample == arrival_id and row.state == "waiting")
+
+
+def counts(node: Node) -> dict[str, int]:
+    """How many images there are in each state, and `looked_at`: how many a machine has searched for text."""
+    with node.engine.connect() as connection:
+        found = connection.execute(select(checks.c.state, func.count()).group_by(checks.c.state)).all()
+        looked = select(func.count()).select_from(checks).where(checks.c.checked_at.is_not(None))
+        return {**{state: int(number) for state, number in found}, "looked_at": connection.execute(looked).scalar_one()}
+
+
+def release_claims(node: Node, worker: str | None = None) -> None:
+    """End the claims of a process that is gone, or of all for the start of a node."""
+    mine = checks.c.claimed_by.is_not(None) if worker is None else checks.c.claimed_by == worker
+    with node.engine.begin() as connection:
+        connection.execute(update(checks).where(mine).values(claimed_by=None))
+
+
+def adopt(node: Node) -> int:
+    """Give back what waits unchecked from a time when its project's profile did not have pixels cleaned; how many."""
+    cleaned = [project.id for project in node.projects.values() if CLEAN_PIXELS in project.profile.options]
+    unknown = and_(
+        held.c.state == "waiting",
+        held.c.reason == Reason.PIXELS_NOT_CHECKED,
+        held.c.project.in_(cleaned),
+        ~exists().where(checks.c.id == held.c.id),
+    )
+    with node.engine.connect() as connection:
+        ids = list(connection.execute(select(held.c.id).where(unknown)).scalars())
+    return _give_back(node, ids)
+
+
+def run(node: Node, stop: threading.Event, name: str, look: Look) -> None:
+    """Look at what waits until `stop` is set; what was begun is finished first. `name` as of `worker.run`."""
+    release_claims(node, name)
+    log.info("pixel-check-started", extra={"worker": name})
+    adopted = False
+    while not stop.is_set():
+        try:
+            if not adopted:
+                adopt(node)
+                adopted = True
+            if not work(node, name, look):
+                stop.wait(IDLE)
+        except (Full, Busy) as error:
+            log.error("pixel-check-waits", extra={"worker": name, "error": type(error).__name__})
+            stop.wait(PAUSE)
+        except Exception as error:  # noqa: BLE001  it outlives whatever befalls one image; it says so and goes on
+            log.error("pixel-check-failed", extra={"worker": name, "error": type(error).__name__})
+            stop.wait(PAUSE)
+    release_claims(node, name)
+    log.info("pixel-check-ended", extra={"worker": name})
+
+
+def work(node: Node, worker: str, look: Look) -> bool:
+    """Look at the next image, samples first, and settle what follows for others; False when nothing waited."""
+    settled = settle_layouts(node)
+    check = _claim(node, worker)
+    if check is None:
+        return settled
+    try:
+        if check.attempts > DEATHS:
+            raise Withheld(Reason.FAILED, "A process ended while it looked at its pixels.")
+        data = unwrap(node.quarantine.read(check.id)).data
+        found = look(data)
+        size = _size(data)
+    except (Full, Busy):
+        _unclaim(node, check)
+        raise
+    except (Withheld, InvalidInstance, NotFound, WrongKey) as error:
+        _fail(node, check, error.message)
+    except Exception as error:  # noqa: BLE001  its words may quote values: only its name is kept
+        log.error("pixels-not-looked-at", extra={"arrival": check.id, "error": type(error).__name__})
+        if check.attempts >= ATTEMPTS:
+            _fail(node, check, type(error).__name__)
+        else:
+            _release(node, check)
+    else:
+        _settle(node, check, found, size)
+    return True
+
+
+def _claim(node: Node, worker: str) -> Check | None:
+    in_quarantine = exists().where(held.c.id == checks.c.id, held.c.state == "waiting")
+    own_look = or_(checks.c.sample, checks.c.layout == "")
+    free = and_(checks.c.state == "waiting", checks.c.claimed_by.is_(None), own_look, in_quarantine)
+    next_one = select(checks.c.id).where(free).order_by(checks.c.sample.desc(), checks.c.id).limit(1)
+    with node.engine.connect() as connection:  # an idle process leaves the write lock alone
+        if connection.execute(next_one).first() is None:
+            return None
+    with node.engine.begin() as connection:
+        chosen = connection.execute(next_one.with_for_update(skip_locked=True)).scalar()
+        if chosen is None:
+            return None
+        taken = {"claimed_by": worker, "attempts": checks.c.attempts + 1}
+        connection.execute(update(checks).where(checks.c.id == chosen).values(**taken))
+        return get(connection, chosen)
+
+
+def _size(data: bytes) -> dict[str, int]:
+    """Rows, columns and frames, for those who draw the boxes."""
+    dataset = parse(data)
+    return {
+        "rows": int(dataset.get("Rows") or 0),
+        "columns": int(dataset.get("Columns") or 0),
+        "frames": count(dataset),
+    }
+
+
+def _settle(node: Node, check: Check, found: Findings, size: dict[str, int]) -> None:
+    """Write down what was found and give the image back, or let it wait for a reader."""
+    review = node.projects[check.project].profile.review
+    state: State = "clean" if not found.boxes else "settled"
+    if found.boxes and (review != "never" or not found.proven):
+        state = "flagged"
+    values = {
+        **size,
+        "state": state,
+        "boxes": [[box.top, box.left, box.bottom, box.right, box.frame] for box in found.boxes],
+        "finder": found.finder[:60],
+        "proven": found.proven,
+        "readers": _READERS[review] if state == "flagged" else 0,
+        "checked_at": stamp(),
+        "claimed_by": None,
+    }
+    with node.engine.begin() as connection:
+        if not _end(connection, check, **values):
+            return
+        if check.sample:
+            place = and_(layouts.c.project == check.project, layouts.c.layout == check.layout)
+            connection.execute(update(layouts).where(place).values(state="text" if found.boxes else "clean"))
+        if state == "flagged":
+            quarantine.change_reason(connection, check.id, Reason.TEXT_IN_PIXELS)
+        else:
+            quarantine.give_back(node, connection, ACTOR, check.id)
+        details = {"state": state, "boxes": len(found.boxes), "finder": found.finder, "project": check.project}
+        node.audit.append("pixels-checked", ACTOR, check.id, connection=connection, **details)
+    log.info("pixels-checked", extra={"arrival": check.id, "state": state, "boxes": len(found.boxes)})
+
+
+def _fail(node: Node, check: Check, why: str) -> None:
+    with node.engine.begin() as connection:
+        if _end(connection, check, state="failed", claimed_by=None):
+            quarantine.change_reason(connection, check.id, Reason.FAILED, why)
+            node.audit.append("pixels-not-checked", ACTOR, check.id, connection=connection, project=check.project)
+    log.warning("pixels-not-checked", extra={"arrival": check.id})
+
+
+def _end(connection: Connection, check: Check, **values: object) -> bool:
+    """Write the end of a look; False when another process has ended it before, or it was discarded meanwhile."""
+    mine = and_(checks.c.id == check.id, checks.c.state == "waiting", checks.c.attempts == check.attempts)
+    return connection.execute(update(checks).where(mine).values(**values)).rowcount == 1
+
+
+def _release(node: Node, check: Check) -> None:
+    with node.engine.begin() as connection:
+        _end(connection, check, claimed_by=None)
+
+
+def _unclaim(node: Node, check: Check) -> None:
+    """Release it, the attempt not counted."""
+    with node.engine.begin() as connection:
+        _end(connection, check, claimed_by=None, attempts=check.attempts - 1)
+
+
+def settle_layouts(node: Node) -> bool:
+    """Do for the images of each layout what follows from its state; whether anything changed."""
+    discarded = _reject_discarded(node)
+    appointed = _appoint(node)
+    told = _tell_others(node)
+    return discarded or appointed or told
+
+
+def _reject_discarded(node: Node) -> bool:
+    gone = exists().where(held.c.id == checks.c.id, held.c.state == "discarded")
+    wanted = and_(checks.c.state.in_(("waiting", "flagged", "failed")), gone)
+    with node.engine.connect() as connection:
+        if connection.execute(select(checks.c.id).where(wanted).limit(1)).first() is None:
+            return False
+    with node.engine.begin() as connection:
+        return connection.execute(update(checks).where(wanted).values(state="rejected")).rowcount > 0
+
+
+def _appoint(node: Node) -> bool:
+    """Let another image stand for a layout whose sample failed or was discarded; without one, forget the layout."""
+    alive = exists().where(checks.c.id == layouts.c.sample, checks.c.state == "waiting")
+    orphaned = select(layouts.c.project, layouts.c.layout).where(layouts.c.state == "waiting", ~alive)
+    with node.engine.connect() as connection:
+        found = connection.execute(orphaned).all()
+    for project, layout in found:
+        place = and_(layouts.c.project == project, layouts.c.layout == layout, layouts.c.state == "waiting", ~alive)
+        waits = and_(checks.c.project == project, checks.c.layout == layout, checks.c.state == "waiting")
+        with node.engine.begin() as connection:
+            successor = connection.execute(select(func.min(checks.c.id)).where(waits)).scalar()
+            if successor is None:
+                connection.execute(delete(layouts).where(place))
+            elif connection.execute(update(layouts).where(place).values(sample=successor)).rowcount == 1:
+                connection.execute(update(checks).where(checks.c.id == successor).values(sample=True))
+    return bool(found)
+
+
+def _tell_others(node: Node) -> bool:
+    """Give back what waits with a layout that is clean; let what waits with one that shows text have its own look."""
+    clean, shows = _others("clean"), _others("text")
+    with node.engine.connect() as connection:
+        ids = list(connection.execute(select(checks.c.id).where(clean).order_by(checks.c.id)).scalars())
+        more = connection.execute(select(checks.c.id).where(shows).limit(1)).first() is not None
+    _give_back(node, ids)
+    if more:
+        with node.engine.begin() as connection:
+            connection.execute(update(checks).where(shows).values(layout=""))
+    return bool(ids or more)
+
+
+def _others(state: str) -> ColumnElement[bool]:
+    """What waits with a layout in this state, and is not looked at for it."""
+    same = and_(layouts.c.project == checks.c.project, layouts.c.layout == checks.c.layout, layouts.c.state == state)
+    return and_(checks.c.state == "waiting", ~checks.c.sample, checks.c.layout != "", exists().where(same))
+
+
+def _give_back(node: Node, ids: Sequence[str]) -> int:
+    """Give these back to the workers, which look up what is known of their layout; how many."""
+    given = 0
+    for start in range(0, len(ids), AT_ONCE):
+        with node.engine.begin() as connection:
+            for arrival_id in ids[start : start + AT_ONCE]:
+                connection.execute(delete(checks).where(checks.c.id == arrival_id, checks.c.state == "waiting"))
+                given += quarantine.give_back(node, connection, ACTOR, arrival_id)
+    return given
