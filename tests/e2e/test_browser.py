@@ -168,7 +168,7 @@ def hub_paths(page: Page, demo: Demo) -> Iterator[str]:
 
 def node_paths(page: Page, url: str) -> Iterator[str]:
     """The console's pages, with what is in quarantine and a dataset."""
-    yield from ("/", "/quarantine", "/datasets", "/datasets/new", "/hubs", "/audit", "/account")
+    yield from ("/", "/quarantine", "/review", "/datasets", "/datasets/new", "/hubs", "/audit", "/account")
     page.goto(f"{url}/quarantine")
     yield from page.locator(".entry h2 a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
     page.goto(f"{url}/datasets")

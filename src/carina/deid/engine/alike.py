@@ -1,15 +1,18 @@
-"""Instances that follow one another in a series differ in few elements: the rest of a clean header is taken over.
+"""Instances of a series differ in few elements: the rest of a clean header is taken over from one before.
 
-Nothing but the time depends on it: only elements that say nothing of how an instance passes, of whose it is and of any
-other element may differ, and each of these is cleaned by its rule as ever.
+Nothing but the time depends on it. What a header was asked for on the way, to decide how its instance passes, is
+recorded; another header may be taken for it only where all of that is the same, and so are the words that name its
+persons. Each element that differs is cleaned by its rule as ever.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, KeysView
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from pydicom.tag import Tag
+from pydicom.tag import BaseTag
 
 from carina.deid.engine.admission import Admission
 from carina.deid.engine.memo import Context, Entry
@@ -18,20 +21,44 @@ from carina.deid.engine.walker import Pieces
 from carina.deid.pixels.findings import Findings
 from carina.model.instance import Facts
 
-_INSTANCE = 0x00080018
-_KEYWORDS = """
-    InstanceCreationDate InstanceCreationTime SOPInstanceUID AcquisitionDate ContentDate AcquisitionDateTime
-    SeriesTime AcquisitionTime ContentTime KVP SliceThickness SpacingBetweenSlices DataCollectionDiameter
-    ReconstructionDiameter DistanceSourceToDetector DistanceSourceToPatient GantryDetectorTilt TableHeight
-    ExposureTime XRayTubeCurrent Exposure ExposureInuAs GeneratorPower FocalSpots RepetitionTime EchoTime InversionTime
-    TriggerTime NominalInterval CardiacNumberOfImages SAR dBdt FlipAngle CTDIvol TablePosition FrameReferenceTime
-    ActualFrameDuration DecayFactor ScatterFractionFactor DoseCalibrationFactor
-    AcquisitionNumber InstanceNumber ImagePositionPatient ImageOrientationPatient TemporalPositionIdentifier
-    SliceLocation ImageIndex
-    SmallestImagePixelValue LargestImagePixelValue WindowCenter WindowWidth RescaleIntercept RescaleSlope
-"""
-BY_ITSELF = frozenset(int(Tag(keyword)) for keyword in _KEYWORDS.split())
-"""Attributes that decide nothing but what is written of themselves."""
+_MOST_DIFFERENT = 64  # elements; more are as fast from the beginning
+
+
+class Asked(dict[BaseTag, Any]):
+    """The elements of a dataset; remembers which were asked for, and whether all tags were."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.tags: set[int] = set()
+        self.for_all = False
+
+    def __getitem__(self, tag: BaseTag) -> Any:
+        self.tags.add(tag)
+        return super().__getitem__(tag)
+
+    def __contains__(self, tag: object) -> bool:
+        self.tags.add(tag)  # type: ignore[arg-type]  of a dataset
+        return super().__contains__(tag)
+
+    def get(self, tag: BaseTag, default: Any = None) -> Any:
+        """As of any dict."""
+        self.tags.add(tag)
+        return super().get(tag, default)
+
+    def __iter__(self) -> Iterator[BaseTag]:
+        self.for_all = True
+        return super().__iter__()
+
+    def keys(self) -> KeysView[BaseTag]:  # type: ignore[override]
+        """As of any dict."""
+        self.for_all = True
+        return super().keys()
+
+    def values(self) -> Any:
+        """Not for a header: whoever wants all values has asked for all."""
+        raise NotImplementedError
+
+    items = values
 
 
 @dataclass(frozen=True)
@@ -58,14 +85,22 @@ class Shared:
 class CleanHeader:
     """A clean header, and what it came from.
 
-    elements    as they are written, by tag, in order
-    actions     how often each rule was met
-    needles     what the original names
-    size        of the frames in Pixel Data, where these are native: bytes
-    fragments   Pixel Data as it is written, where it is not native
+    entries    the elements as they came
+    asked      tags of those by whose values, or by whose absence, it was decided how the instance passes
+    for_all    whether it was decided by which tags there are
+    words      what names its persons
+    elements   as they are written, by tag, in order
+    actions    how often each rule was met
+    needles    what the original names
+    size       of the frames in Pixel Data, where these are native: bytes
+    fragments  Pixel Data as it is written, where it is not native
     """
 
+    shared: Shared
     entries: list[Entry] = field(repr=False)
+    asked: frozenset[int]
+    for_all: bool
+    words: frozenset[str] = field(repr=False)
     admission: Admission
     context: Context
     facts: Facts
@@ -74,41 +109,52 @@ class CleanHeader:
     needles: frozenset[Needle] = field(repr=False)
     size: int
     fragments: bytes = field(repr=False)
-    shared: Shared | None = None
-
-    @property
-    def is_alike(self) -> bool:
-        """Whether another header may be like this one: not if its pixels are a part of it."""
-        return not self.fragments
 
     def like_this(self, entries: list[Entry], shared: Shared) -> CleanHeader | None:
         """The clean header of these elements; None where they differ too much."""
-        if shared != self.shared or len(entries) != len(self.entries):
+        if shared != self.shared or self.fragments:
             return None
-        pairs = [(old, new) for old, new in zip(self.entries, entries, strict=True) if old is not new]
-        if not all(_differ_by_themselves(old, new) for old, new in pairs):
+        here, there = set(self.entries), set(entries)
+        gone, new = here - there, there - here
+        if len(gone) + len(new) > _MOST_DIFFERENT or not self._may_differ(gone, new):
             return None
+        if any(entry.words for entry in (*gone, *new)) and words_of(entries) != self.words:
+            return None
+        return self._with(entries, gone, new)
+
+    def _may_differ(self, gone: set[Entry], new: set[Entry]) -> bool:
+        before, now = ({entry.number for entry in differing} for differing in (gone, new))
+        if self.for_all and before != now:
+            return False
+        return self.asked.isdisjoint(before | now) and not any(tag >> 16 & 1 for tag in before | now)
+
+    def _with(self, entries: list[Entry], gone: set[Entry], new: set[Entry]) -> CleanHeader:
         elements, actions = dict(self.elements), self.actions.copy()
-        needles = self.needles
-        for old, new in pairs:
-            clean = new.clean.get(self.context) or self.context.clean(new)
-            if bool(clean.data) is not (new.number in elements):
-                return None
+        for entry in gone:
+            actions.subtract(self.context.clean(entry).actions)
+            elements.pop(entry.number, None)
+        for entry in new:
+            clean = self.context.clean(entry)
+            actions.update(clean.actions)
             if clean.data:
-                elements[new.number] = clean.data
-            before = self.context.clean(old).actions
-            if before != clean.actions:
-                actions.subtract(before)
-                actions.update(clean.actions)
-            if old.needles != new.needles:
-                needles = frozenset()
-        if needles is not self.needles:
-            needles = needles.union(*[entry.needles for entry in entries if entry.needles])
-        return replace(self, entries=entries, elements=elements, actions=+actions, needles=needles)
+                elements[entry.number] = clean.data
+        same = {needle for entry in gone for needle in entry.needles} == {
+            needle for entry in new for needle in entry.needles
+        }
+        return replace(
+            self,
+            entries=entries,
+            elements=dict(sorted(elements.items())),
+            actions=+actions,
+            needles=self.needles if same else needles_of(entries),
+        )
 
 
-def _differ_by_themselves(old: Entry, new: Entry) -> bool:
-    if old.number != new.number or new.number not in BY_ITSELF or old.words or new.words:
-        return False
-    value = new.element.value
-    return new.number != _INSTANCE or (isinstance(value, str) and bool(value.strip(" \0")))
+def words_of(entries: list[Entry]) -> frozenset[str]:
+    """All that names persons."""
+    return frozenset().union(*[entry.words for entry in entries if entry.words])
+
+
+def needles_of(entries: list[Entry]) -> frozenset[Needle]:
+    """All that an original names."""
+    return frozenset().union(*[entry.needles for entry in entries if entry.needles])

@@ -28,7 +28,7 @@ from carina.deid.words.identifiers import identifying_words
 from carina.dicom.parse import read_elements
 
 CHARACTER_SET, PIXEL_REPRESENTATION = 0x00080005, 0x00280103
-_AROUND = (CHARACTER_SET, PIXEL_REPRESENTATION)
+AROUND = (CHARACTER_SET, PIXEL_REPRESENTATION)
 _LARGE = 1 << 16  # bytes: elements above are not remembered
 _MOST_BYTES = 1 << 24  # of elements remembered; then all are forgotten
 
@@ -130,7 +130,7 @@ class Memo:
             self._bytes = 0
         tags = [piece[0] for piece in found.elements]
         around = {}
-        for tag in _AROUND:
+        for tag in AROUND:
             place = bisect_left(tags, tag)
             if tags[place : place + 1] == [tag]:
                 around[tag] = data[found.elements[place][1] : found.elements[place][3]]
@@ -164,7 +164,7 @@ class Memo:
     ) -> None:
         """Read the missing elements together, beside those that their reading depends on."""
         blocks = {block_of(tag) for _, tag, _, _ in missing}
-        elements = {tag: raw for tag, raw in around.items() if tag in _AROUND or tag in blocks}
+        elements = {tag: raw for tag, raw in around.items() if tag in AROUND or tag in blocks}
         elements |= {tag: raw for _, tag, _, raw in missing}
         dataset = read_elements(b"".join(elements[tag] for tag in sorted(elements)), implicit)
         for place, tag, key, raw in missing:

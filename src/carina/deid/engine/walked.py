@@ -7,21 +7,21 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 from itertools import takewhile
 
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID
 
 from carina.deid.engine.admission import Admission, admit, require_clean
-from carina.deid.engine.alike import CleanHeader, Shared
+from carina.deid.engine.alike import Asked, CleanHeader, Shared, needles_of, words_of
 from carina.deid.engine.encode import Written, file_header
 from carina.deid.engine.handling import Handling
 from carina.deid.engine.header import GROUPED, Header, block_of
 from carina.deid.engine.marks import ENGINE, MARKED, Marks, put_marks
-from carina.deid.engine.memo import Context, Entry, Memo
+from carina.deid.engine.memo import AROUND, Context, Entry, Memo
 from carina.deid.engine.walker import PIXEL_DATA, Pieces
 from carina.deid.facts import facts_of, text
 from carina.deid.person import Person
@@ -38,6 +38,7 @@ _NEEDED = frozenset((_INSTANCE, _SOP_CLASS, _STUDY, _SERIES))
 _SLOW = GROUPED | frozenset((0x0040A730, 0x7FE00008, 0x7FE00009))
 """Attributes at the root that need others beside them, or whose value is not written by rule."""
 _MOST_CONTEXTS = 64
+_MOST_LAST = 4  # clean headers that the next ones are compared with
 _NONE: frozenset[str] = frozenset()
 
 
@@ -49,7 +50,7 @@ class Walked:
         self._memo = Memo()
         self._contexts: OrderedDict[tuple[object, ...], Context] = OrderedDict()
         self._marks: dict[tuple[Context, Marks, bool], dict[int, bytes]] = {}
-        self._last: CleanHeader | None = None
+        self._last: list[CleanHeader] = []
 
     def clean(
         self, data: bytes, found: Pieces, aliases: Mapping[Person, Person], findings: Findings | None
@@ -64,29 +65,31 @@ class Walked:
         except Exception:  # noqa: BLE001  whoever reads it as a whole says what is wrong
             return None
         shared = Shared.of(found, reading, findings)
-        last = self._last
-        header = last.like_this(entries, shared) if last is not None and not aliases else None
+        header = self._taken_over(entries, shared) if not aliases else None
         if header is None:
-            header = self._header(data, found, (reading, entries), aliases, findings)
-            if header is None:
-                return None
-            header = replace(header, shared=shared)
-        self._last = header if header.is_alike and not aliases else None
+            header = self._header(data, found, entries, aliases, shared)
+        if header is None:
+            return None
+        if not aliases:
+            self._last = [header, *self._last[: _MOST_LAST - 1]]
         return self._whole(data, found, header)
 
+    def _taken_over(self, entries: list[Entry], shared: Shared) -> CleanHeader | None:
+        """The clean header as one of the last ones; None where none of them is like it."""
+        for place, last in enumerate(self._last):
+            header = last.like_this(entries, shared)
+            if header is not None:
+                del self._last[place]
+                return header
+        return None
+
     def _header(
-        self,
-        data: bytes,
-        found: Pieces,
-        read: tuple[bytes, list[Entry]],
-        aliases: Mapping[Person, Person],
-        findings: Findings | None,
+        self, data: bytes, found: Pieces, entries: list[Entry], aliases: Mapping[Person, Person], shared: Shared
     ) -> CleanHeader | None:
         """The clean header, worked out from all elements; None where this way cannot go."""
-        reading, entries = read
-        dataset = _dataset(entries, found)
-        admission = admit(dataset, self._handling, aliases, findings)
-        context = self._context(dataset, entries, (found.implicit, reading), admission)
+        dataset, asked = _dataset(entries, found)
+        admission = admit(dataset, self._handling, aliases, shared.findings)
+        context = self._context(dataset, entries, (found.implicit, shared.reading), admission)
         written, actions = _written(context, entries)
         for tag in MARKED:
             written.pop(tag, None)
@@ -94,14 +97,19 @@ class Walked:
         if not written.keys() >= _NEEDED:
             return None
         pixels, size = _pixels(data, found, dataset, context)
+        facts = facts_of(dataset, self._handling.keys, admission.days)
         return CleanHeader(
+            shared=shared,
             entries=entries,
+            asked=frozenset(map(int, asked.tags)) | {*MARKED, *AROUND},
+            for_all=asked.for_all,
+            words=words_of(entries),
             admission=admission,
             context=context,
-            facts=facts_of(dataset, self._handling.keys, admission.days),
+            facts=facts,
             elements=dict(sorted(written.items())),
             actions=actions,
-            needles=frozenset().union(*[entry.needles for entry in entries if entry.needles]),
+            needles=needles_of(entries),
             size=size,
             fragments=b"" if size else pixels,
         )
@@ -144,7 +152,7 @@ class Walked:
     def _forget(self) -> None:
         self._contexts.clear()
         self._marks.clear()
-        self._last = None
+        self._last = []
         self._memo = Memo()
 
     def _marked(self, context: Context, admission: Admission, with_modality: bool) -> dict[int, bytes]:
@@ -180,13 +188,15 @@ class Walked:
         )
 
 
-def _dataset(entries: Sequence[Entry], found: Pieces) -> Dataset:
-    """What pydicom would have read, Pixel Data without its value."""
-    dataset = Dataset({entry.tag: entry.element for entry in entries})
+def _dataset(entries: Sequence[Entry], found: Pieces) -> tuple[Dataset, Asked]:
+    """What pydicom would have read, Pixel Data without its value; and its memory of what it is asked for."""
+    elements: dict[BaseTag, DataElement] = {entry.tag: entry.element for entry in entries}
     if found.pixels is not None:
-        dataset[PIXEL_DATA] = DataElement(PIXEL_DATA, "OW", b"")
+        elements[Tag(PIXEL_DATA)] = DataElement(PIXEL_DATA, "OW", b"")
+    dataset, asked = Dataset(), Asked(elements)
+    dataset._dict = asked
     dataset.file_meta = _meta(found.syntax)
-    return dataset
+    return dataset, asked
 
 
 @cache

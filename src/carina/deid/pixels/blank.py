@@ -1,4 +1,4 @@
-"""Rectangles of an image, filled with what surrounds them."""
+"""Rectangles of an image, filled with their ground."""
 
 from __future__ import annotations
 
@@ -19,36 +19,20 @@ from carina.model.instance import Reason
 
 Picture = np.ndarray[Any, Any]
 MOST = 512 << 20  # bytes that an image may have when it cannot be compressed again and is written as it is
-_RING = 3  # pixels around a rectangle that say what its ground is
+_RING = 3  # pixels around a rectangle that tell of its ground, too
 _LOSSLESS = ("1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
 """RLE, and JPEG 2000, which is written reversibly in both of its syntaxes."""
 
 
 def fill(frame: Picture, boxes: Iterable[Box]) -> None:
-    """Fill rectangles of a frame (rows, columns[, samples]), each with what stands around it: one value for all of it.
-
-    It is the median of the pixels near it that are in none of the rectangles.
-    """
-    boxes = list(boxes)
-    outside = np.ones(frame.shape[:2], bool)
+    """Fill rectangles of a frame (rows, columns[, samples]), each with one value: the median of what it and its edge
+    show, which is their ground, since letters cover less than half of it."""
     for box in boxes:
-        outside[max(box.top, 0) : box.bottom, max(box.left, 0) : box.right] = False
-    grounds = [_ground(frame, box, outside) for box in boxes]
-    for box, ground in zip(boxes, grounds, strict=True):
-        frame[max(box.top, 0) : box.bottom, max(box.left, 0) : box.right] = ground
-
-
-def _ground(frame: Picture, box: Box, outside: Picture) -> Picture:
-    """The value around a rectangle; where all around it is in other rectangles, of what is farther away."""
-    for ring in (_RING, 4 * _RING, max(frame.shape)):
-        place = (
-            slice(max(box.top - ring, 0), box.bottom + ring),
-            slice(max(box.left - ring, 0), box.right + ring),
-        )
-        near = frame[place][outside[place]]
-        if near.size:
-            return np.percentile(near, 50, axis=0, method="nearest").astype(frame.dtype)
-    return np.zeros(frame.shape[2:], frame.dtype)
+        top, left = max(box.top, 0), max(box.left, 0)
+        seen = frame[max(top - _RING, 0) : box.bottom + _RING, max(left - _RING, 0) : box.right + _RING]
+        if seen.size:
+            ground = np.percentile(seen.reshape(-1, *frame.shape[2:]), 50, axis=0, method="nearest")
+            frame[top : box.bottom, left : box.right] = ground.astype(frame.dtype)
 
 
 def blank_pixels(dataset: Dataset, boxes: tuple[Box, ...]) -> None:

@@ -30,8 +30,9 @@ PLACE = struct.Struct("<4i")  # top, left, bottom, right
 MEMORY = 4 << 30  # bytes that the process may write to
 SIDE = 960  # pixels: the longest side at which the model looks
 MOST = 3.0  # how much a small picture is enlarged
-TALLEST, LEAST_TALL = 0.125, 30  # of the picture's shorter side, and pixels: no line of letters is taller than both
-_FEWEST_SIGNS, _LEGIBLE = 3, 0.6  # what a text must have to count where none is expected
+TALL, TALLEST, LEAST_TALL = 0.06, 0.125, 30  # of the picture's shorter side, and pixels: lines are hardly ever taller
+GUESSED, LEGIBLE = 0.45, 0.6  # how sure a reading must be, from 0 to 1
+_FEWEST_SIGNS = 3  # different ones, for a text to be legible
 _DEATH_SIGNAL, _NO_NEW_PRIVILEGES, _SECCOMP = 1, 38, 22  # prctl(2)
 _SOCKETS = {"x86_64": (0xC000003E, (41, 425)), "aarch64": (0xC00000B7, (198, 425))}
 """By machine: its number in audit.h, and its calls socket and io_uring_setup."""
@@ -128,18 +129,32 @@ def detector() -> Callable[[Picture, bool], list[tuple[int, ...]]]:
         kept = [
             corner
             for number, (corner, (text, score)) in enumerate(zip(corners, told, strict=True))
-            if _is_text(text, score, legible or number >= usual or _height(corner) > tallest)
+            if _is_text(text, score, _wanted(_height(corner), min(rows, columns), legible or number >= usual))
         ]
         return [_bounds(corner, rows, columns) for corner in kept]
 
     return find
 
 
-def _is_text(text: str, score: float, legible: bool) -> bool:
-    """Whether what was read is to be blanked: all that is not surely technical; where it must be `legible`, words."""
+def _is_text(text: str, score: float, wanted: float) -> bool:
+    """Whether what was read is to be blanked: all that is not surely technical, and is `wanted` as sure as it must be.
+
+    Where nothing need be read (0), all counts; else three different letters or digits, so that 000 is none.
+    """
     if score >= SURE and is_technical(text):
         return False
-    return not legible or (score >= _LEGIBLE and sum(sign.isalnum() for sign in text) >= _FEWEST_SIGNS)
+    signs = {sign for sign in text if sign.isalnum()}
+    return wanted == 0 or (score >= wanted and len(signs) >= (_FEWEST_SIGNS if wanted >= LEGIBLE else 2))
+
+
+def _wanted(height: float, shorter: int, legible: bool) -> float:
+    """How sure the reading of a place must be for it to count, by its height and the picture's shorter side.
+
+    Small places always count where text is expected: their letters may be too small to be read.
+    """
+    if legible or height > max(TALLEST * shorter, LEAST_TALL):
+        return LEGIBLE
+    return GUESSED if height > max(TALL * shorter, LEAST_TALL / 2) else 0.0
 
 
 def _height(corners: Picture) -> float:

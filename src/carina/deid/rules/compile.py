@@ -15,6 +15,7 @@ from carina.deid.rules.listed import FIRST_TAG, listed, option_of, rows_by_tag
 from carina.deid.rules.private import Safe, safe
 from carina.deid.rules.rule import Action, Place, Rule, Step
 from carina.deid.rules.unlisted import unlisted
+from carina.deid.words.values import are_alike
 
 _REMEMBERED = 1 << 16  # rules; a hostile file has as many tags and paths as it likes
 
@@ -73,7 +74,7 @@ def _private(creator: str, tag: int, vr: str, options: tuple[str, ...]) -> Rule:
     step = _private_step(entry, options)
     if step is None:
         return Rule(Action.REMOVE, "private, a date, and dates go", steps.remove)
-    if vr not in (entry.vr, "UN"):
+    if vr != "UN" and not are_alike(vr, entry.vr):
         return Rule(Action.REMOVE, "private, not of the VR on the safe list", steps.remove)
     action = Action.CLEAN if entry.vr in ("DA", "DT", "UI") else Action.KEEP
     reason = f"private, on the safe list of {entry.source}: VR {entry.vr}"

@@ -26,6 +26,16 @@ _ADDRESS = re.compile(r"@|://|\\\\|www\.", re.IGNORECASE)
 _FORGE = re.compile(r"https?://(www\.)?(github|gitlab|bitbucket|sourceforge)\.(com|net|org)/[\w./-]*", re.ASCII)
 """Where open software lives: some of it gives its address as its name."""
 
+_HOUSES = frozenset(
+    """
+    CLINIC CLINICS CLINICA CLINICO CLINIQUE HOSPITAL HOSPITALS HOSPITALIER HOPITAL HOPITAUX OSPEDALE OSPEDALIERO SZPITAL
+    SZPITALA KRANKENHAUS KLINIK KLINIKEN KLINIKUM UNIVERSITATSKLINIKUM UNIVERSITAETSKLINIKUM UNIKLINIK UNIKLINIKUM
+    SPITAL ZIEKENHUIS INFIRMARY UNIVERSITY UNIVERSITAT UNIVERSITAET UNIVERSITE UNIVERSITA UNIVERSIDAD UNIVERSIDADE
+    UNIWERSYTET UNIVERSITEIT POLIKLINIK POLICLINICO POLYCLINIC PRAXIS PRAXISKLINIK SANATORIUM
+    """.split()
+)
+"""What a hospital is called and a product is not."""
+
 _SHORT, _TELLING = 3, 4  # letters: a designation has few, a name or its beginning more
 
 
@@ -50,6 +60,8 @@ def device_title(otherwise: Step, element: DataElement, subject: Subject) -> Dat
 
 
 def _is_title(text: str, own: frozenset[str]) -> bool:
+    if not texts.is_latin(text) or not _HOUSES.isdisjoint(texts.pieces(text)):
+        return False
     if _ADDRESS.search(text):
         if not _FORGE.fullmatch(text):
             return False

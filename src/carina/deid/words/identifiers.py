@@ -26,6 +26,8 @@ _SHORTEST_TYPED = 4  # a word, or the digits, in a text that somebody typed
 _NONE: frozenset[str] = frozenset()
 _LISTED_TITLES = "DR MR MS MRS MISS PROF PROFESSOR MD PHD MSC BSC RN JR SR II III IV HERR FRAU DIPL MED"
 _TITLES = frozenset(_LISTED_TITLES.split())
+_NOBODYS = frozenset("NAME HERE UNKNOWN UNSPECIFIED ANONYMOUS ANONYMIZED ANONYMISED REMOVED NONE NULL TEST".split())
+"""Stand where a name or an identifier would: they are nobody's."""
 
 _IDENTIFIERS = """
 AccessionNumber AdmissionID CurrentPatientLocation DetectorID DeviceSerialNumber
@@ -78,7 +80,7 @@ def identifying_words(element: DataElement) -> frozenset[str]:
     """
     if not may_identify(int(element.tag), str(element.VR)):
         return _NONE
-    return frozenset(_words_in(element, naming=False))
+    return frozenset(_words_in(element, naming=False)) - _NOBODYS
 
 
 @lru_cache(maxsize=256)

@@ -97,6 +97,11 @@ def pieces(text: str) -> list[str]:
     return _PIECE.findall(text.upper())
 
 
+def is_latin(text: str) -> bool:
+    """Whether all letters of a text are Latin ones, so that its `pieces` say all that it says."""
+    return text.isascii() or all(unicodedata.name(sign, "").startswith("LATIN") for sign in text if sign.isalpha())
+
+
 def spellings(text: str) -> set[str]:
     """The `pieces` of a text and of the other ways to write it: with ä as ae, and where UTF-8 was read as Latin-1."""
     if text.isascii():

@@ -27,6 +27,7 @@ DUMMIES: dict[str, object] = {
 
 _WHOLE_NUMBERS = frozenset(("US", "SS", "UL", "SL", "UV", "SV"))
 _INTERCHANGEABLE = (_WHOLE_NUMBERS, frozenset(("DS", "IS")), frozenset(("FL", "FD")), frozenset(("OB", "OW")))
+_SHORT_TEXTS = frozenset(("LO", "SH"))
 
 
 @cache
@@ -48,3 +49,8 @@ def agrees(vr: str, tag: int) -> bool:
     if vr in choices or vr == listed:
         return True
     return any(vr in group and not group.isdisjoint(choices) for group in _INTERCHANGEABLE)
+
+
+def are_alike(vr: str, listed: str) -> bool:
+    """Whether two VRs hold the same kind of value, so that a list of private elements may name one for the other."""
+    return vr == listed or any(vr in group and listed in group for group in (*_INTERCHANGEABLE[:3], _SHORT_TEXTS))
