@@ -22,7 +22,8 @@ CarinaError
 ├── Busy                  another process holds the folder or the port
 ├── Unreachable           the other side does not answer
 │   └── JourneyFailed     the demonstration did not show what it should
-└── Withheld              an instance that must not pass yet; it rests in quarantine
+├── FinderUnavailable     the text finder cannot start
+└── Withheld              an instance that must not pass yet
 
 A message says what happened and quotes no header value, identifier or secret. `hint` says what to do next.
 """
@@ -49,13 +50,13 @@ class BadInput(CarinaError):
 class NotDicom(BadInput):
     """The bytes are no DICOM file."""
 
-    hint = "Send DICOM Part 10 files; the original bytes are kept in quarantine."
+    hint = "Give a DICOM Part 10 file."
 
 
 class InvalidInstance(BadInput):
     """A DICOM instance that is broken or lacks what its kind needs."""
 
-    hint = "Export it again from its source; the original bytes are kept in quarantine."
+    hint = "Export it again from its source."
 
 
 class InvalidQuery(BadInput):
@@ -174,10 +175,21 @@ class JourneyFailed(Unreachable):
     hint = "The logs in the demonstration's folder say more."
 
 
+class FinderUnavailable(CarinaError):
+    """The text finder cannot start, so that no image can be searched for text."""
+
+    hint = (
+        "Run the set-up again, and see that the packages rapidocr-onnxruntime and OpenCV's system libraries are there."
+    )
+
+    def __init__(self, message: str = "The text finder cannot start.", hint: str | None = None) -> None:
+        super().__init__(message, hint)
+
+
 class Withheld(CarinaError):
     """An instance that must not pass yet. `reason` is one of `model.instance.Reason`."""
 
-    hint = "It rests encrypted in quarantine until it can be checked."
+    hint = "The reason says what must be checked or changed first."
 
     def __init__(self, reason: str, message: str, hint: str | None = None) -> None:
         super().__init__(message, hint)

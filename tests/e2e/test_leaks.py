@@ -61,12 +61,15 @@ def test_no_planted_text_box_is_in_any_stored_image(full_demo: Demo) -> None:
     sizes = {shape for shape, _, _ in boxes}
     stored = [path for node in full_demo.nodes for path in (Path(node["folder"]) / "store").rglob("*.dcm")]
     assert len(stored) > 1000
+    released = 0
     for path in stored:
         image = dcmread(path)
-        assert image.Modality not in ("US", "MG"), path.name
         if "PixelData" not in image or (image.Rows, image.Columns) not in sizes or image.Modality == "SEG":
             continue
+        released += image.Modality in ("US", "MG")
         pixels = image.pixel_array
         for shape, area, text in boxes:
             if pixels.shape[:2] == shape and pixels[area].shape == text.shape:
-                assert not np.allclose(pixels[area].astype(float), text), path.name
+                left = pixels[area].astype(float)
+                assert left.std() < 1e-6 or abs(np.corrcoef(text.ravel(), left.ravel())[0, 1]) < 0.5, path.name
+    assert released, "no picture of a kind that shows text was checked and released"

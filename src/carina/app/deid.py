@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,8 +73,8 @@ def run(order: Order, progress: Progress = lambda done, found: None) -> dict[str
     Raises `BadInput` where one folder lies in another that it must not, `Busy` while another run writes there.
     """
     _check_places(order)
-    order.output.mkdir(parents=True, exist_ok=True)
-    order.records.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make(order.output, 0o777)
+    _make(order.records, 0o700)
     own = derive(order.key, "records", order.project)
     place = str(order.output.resolve()).encode("utf-8", "surrogateescape")
     path = order.records / f"{hashlib.blake2b(place, key=own, digest_size=12).hexdigest()}.sqlite3"
@@ -84,8 +85,9 @@ def run(order: Order, progress: Progress = lambda done, found: None) -> dict[str
         stack.enter_context(only_run(path))
         stack.enter_context(_swept(path.with_suffix(".running"), order.output))
         pool = stack.enter_context(Pool(_told(order), order.workers))
-        records = Records(path, own, _handling(order, pool.about))
+        records = Records(path, own, _handling(order, pool.about), version("carina"))
         stack.callback(records.close)
+        records.forget_what_is_gone(order.output)
         with _kept(order) as (way_back, mapping):
             one = Run(records, pool, order.source, order.output, progress=progress, way_back=way_back, mapping=mapping)
             withheld = one.through(again=order.again)
@@ -94,6 +96,15 @@ def run(order: Order, progress: Progress = lambda done, found: None) -> dict[str
         report = counted_report(records, pool, order.profile, order.project, rows)
         write_report(order.report, report, order.key)
     return report
+
+
+def _make(folder: Path, mode: int) -> None:
+    try:
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
+    except OSError:
+        raise BadInput("A folder cannot be made.", "Choose OUT and `--records` where you may write.") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise BadInput("A folder cannot be written to.", "Choose OUT and `--records` where you may write.")
 
 
 def _check_places(order: Order) -> None:

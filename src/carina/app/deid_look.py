@@ -25,6 +25,7 @@ from carina.deid.pixels.screen import suspicious
 from carina.dicom import frames
 from carina.dicom.parse import parse
 from carina.dicom.quiet import quiet
+from carina.dicom.stretch import Stretch
 
 _MOST_ROUTES = 4096
 _WORDS = ("CS", "LO", "SH", "US", "IS")
@@ -116,7 +117,12 @@ class Looker:
 
     def examine(self, source: Opened) -> Findings:
         """Search the pixels for text."""
-        return examine(source.all_of_it().data, self._finder)
+        if source.whole:
+            return examine(source.data, self._finder)
+        with quiet():
+            dataset = _streamed(source)
+        with dataset.PixelData:
+            return examine(dataset, self._finder)
 
 
 @cache
@@ -136,6 +142,15 @@ def _dataset(elements: bytes, split: Pieces) -> Dataset:
         dataset[tag] = DataElement(tag, "OW", b"")
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = UID(split.syntax)
+    return dataset
+
+
+def _streamed(source: Opened) -> Dataset:
+    """The dataset of a large file; its native pixels are read when they are asked for."""
+    split = source.pieces
+    assert split is not None and split.pixels is not None
+    dataset = _dataset(b"".join([source.data[start:end] for _, start, _, end in split.elements]), split)
+    dataset[PIXEL_DATA] = DataElement(PIXEL_DATA, "OW", Stretch(source.path, *split.pixels[2:]))
     return dataset
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from carina.deid.evidence.mapping import Entry
     from carina.deid.evidence.reveal import SealedRow
 
-FAILED, WAITING = "failed", "waiting"
+FAILED, WAITING, THERE, UNWRITABLE = "failed", "waiting", "there", "unwritable"
 PATIENCE = 1800.0
 """Seconds that a worker may take for what it was given, before it is ended."""
 _LEAVING = 5.0  # seconds to end by itself
@@ -70,8 +70,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Done:
-    """What became of a task; the fields as in `deid_records.Row`, or `WAITING` for an image whose layout nobody judged.
+    """What became of a task; the fields as in `deid_records.Row`. Outcomes that are not written down: `WAITING` for an
+    image whose layout nobody judged, `THERE` where a file of its name is, `UNWRITABLE` where there is no room or right.
 
+    detail    of `THERE`: whether it is a duplicate or a conflict; of `UNWRITABLE`: what the system says
     verdict   what was known of its layout when it was done
     sealed    rows of the way back
     mapping   what the mapping files get; identifying
@@ -83,6 +85,8 @@ class Done:
     layout: str = ""
     looked: str = ""
     boxes: int = 0
+    size: int = 0
+    detail: str = ""
     verdict: str = ""
     actions: Mapping[str, int] = field(default_factory=dict)
     sealed: tuple[SealedRow, ...] = ()
@@ -132,8 +136,11 @@ class Pool:
     def survey(self, targets: list[str]) -> list[dict[str, str]]:
         """Facts of written files, read by an idle worker."""
         connection = self._idle[-1]
-        connection.send(tuple(targets))
-        found: list[dict[str, str]] = connection.recv()
+        try:
+            connection.send(tuple(targets))
+            found: list[dict[str, str]] = connection.recv()
+        except (EOFError, OSError):
+            raise Busy("The worker that reads for the report has ended.", "Run it again: it goes on.") from None
         return found
 
     def collect(self) -> tuple[list[Done], list[Task]]:

@@ -23,12 +23,14 @@ from carina.errors import Busy
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (
     id BLOB PRIMARY KEY, state BLOB, outcome TEXT NOT NULL, target TEXT NOT NULL, layout TEXT NOT NULL,
-    looked TEXT NOT NULL, boxes INTEGER NOT NULL, actions INTEGER NOT NULL, mapped INTEGER NOT NULL);
+    looked TEXT NOT NULL, boxes INTEGER NOT NULL, mapped INTEGER NOT NULL, size INTEGER NOT NULL,
+    actions INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS files_of_a_layout ON files (layout) WHERE layout <> '';
 CREATE INDEX IF NOT EXISTS files_of_a_target ON files (target) WHERE target <> '';
 CREATE TABLE IF NOT EXISTS actions (id INTEGER PRIMARY KEY, counts TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS layouts (digest TEXT PRIMARY KEY, verdict TEXT NOT NULL);
 """
+_FORM = 2  # of these tables; those of another form are begun anew
 RELEASED = "released"
 TEXT, CLEAN = "text", "clean"
 
@@ -43,6 +45,7 @@ class Row:
     looked    what a search of its pixels found: `TEXT`, `CLEAN`, or "" when none was made
     boxes     how many places were blanked
     mapped    whether its identifiers were given to the mapping files
+    size      bytes written
     """
 
     outcome: str
@@ -51,20 +54,31 @@ class Row:
     looked: str = ""
     boxes: int = 0
     mapped: bool = False
+    size: int = 0
 
 
 class Records:
     """The records of one output folder; only one run at a time has them."""
 
-    def __init__(self, path: Path, key: bytes, handling: str) -> None:
+    def __init__(self, path: Path, key: bytes, handling: str, version: str = "") -> None:
+        """Open or make them.
+
+        handling   all that decides what is written of a file beside its bytes
+        version    of Carina: another one may write what this one withheld
+        """
         self._key = key
         self._handling = handling
+        self._version = version
         self._tallies: dict[str, int] = {}
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         os.close(descriptor)
         self._database = sqlite3.connect(path)
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = NORMAL")
+        if self._database.execute("PRAGMA user_version").fetchone() != (_FORM,):
+            names = self._database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            self._database.executescript("".join(f"DROP TABLE {name};" for (name,) in names))
+            self._database.execute(f"PRAGMA user_version = {_FORM}")
         self._database.executescript(_SCHEMA)
 
     def close(self) -> None:
@@ -78,11 +92,33 @@ class Records:
 
     def known(self, path: str, size: int, changed: int) -> Row | None:
         """What became of this file, if it, and how files are handled, are as they were; None if it is to be done."""
-        found = self._database.execute(
-            "SELECT outcome, target, layout, looked, boxes, mapped FROM files WHERE id = ? AND state = ?",
-            (self._digest("path", path), self._state(size, changed)),
-        ).fetchone()
-        return None if found is None else Row(*found)
+        query = "SELECT outcome, target, layout, looked, boxes, mapped, size, state FROM files WHERE id = ?"
+        found = self._database.execute(query, (self._digest("path", path),)).fetchone()
+        if found is None or found[-1] != self._state(size, changed, found[0]):
+            return None
+        return Row(*found[:-1])
+
+    def forget_what_is_gone(self, output: Path) -> None:
+        """What was written and is not there as it was counts no longer; if nothing is there, nothing else does."""
+        gone, there = [], 0
+        for name, target, size in self._database.execute(
+            "SELECT id, target, size FROM files WHERE outcome = ?", (RELEASED,)
+        ):
+            try:
+                is_there = (output / target).stat().st_size == size
+            except OSError:
+                is_there = False
+            there += is_there
+            gone += [] if is_there else [(name,)]
+        if gone and not there:
+            self._database.execute("DELETE FROM files")
+        self._database.executemany("DELETE FROM files WHERE id = ?", gone)
+        self._database.commit()
+
+    def is_anothers(self, target: str, path: str) -> bool:
+        """Whether another file has been written there."""
+        query = "SELECT 1 FROM files WHERE target = ? AND outcome = ? AND id <> ?"
+        return self._database.execute(query, (target, RELEASED, self._digest("path", path))).fetchone() is not None
 
     def target(self, path: str) -> str:
         """Where this file was written before; "" if it was not."""
@@ -97,9 +133,10 @@ class Records:
         """
         name = self._digest("path", path)
         before = self._database.execute("SELECT target FROM files WHERE id = ?", (name,)).fetchone()
-        values = (name, self._state(size, changed) if last else None, row.outcome, row.target, row.layout, row.looked,
-                  row.boxes, self._tally(actions), row.mapped)  # fmt: skip
-        self._database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+        state = self._state(size, changed, row.outcome) if last else None
+        values = (name, state, row.outcome, row.target, row.layout, row.looked, row.boxes, row.mapped, row.size,
+                  self._tally(actions))  # fmt: skip
+        self._database.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
         if before is None or before[0] in ("", row.target):
             return ""
         others = self._database.execute("SELECT 1 FROM files WHERE target = ?", before).fetchone()
@@ -149,7 +186,7 @@ class Records:
 
     def _tally(self, actions: Mapping[str, int]) -> int:
         """The number of these counts; most images of a series share theirs."""
-        text = json.dumps(actions, sort_keys=True)
+        text = json.dumps(dict(sorted(actions.items())))
         number = self._tallies.get(text)
         if number is None:
             self._database.execute("INSERT OR IGNORE INTO actions (counts) VALUES (?)", (text,))
@@ -159,8 +196,9 @@ class Records:
             number = self._tallies[text] = int(found[0])
         return number
 
-    def _state(self, size: int, changed: int) -> bytes:
-        return self._digest("state", f"{size} {changed} {self._handling}")
+    def _state(self, size: int, changed: int, outcome: str) -> bytes:
+        version = "" if outcome == RELEASED else self._version
+        return self._digest("state", f"{size} {changed} {version} {self._handling}")
 
     def _digest(self, purpose: str, text: str) -> bytes:
         message = f"{purpose}:{text}".encode("utf-8", "surrogateescape")

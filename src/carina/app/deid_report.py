@@ -10,15 +10,15 @@ from typing import Any
 
 from carina.app.deid_pool import Pool
 from carina.app.deid_records import CLEAN, TEXT, Records
-from carina.deid.evidence.anonymity import all_sets, joined
-from carina.deid.evidence.report import Counted, digest_of, report_of
+from carina.deid.evidence.anonymity import CLINICAL, all_sets, joined
+from carina.deid.evidence.report import DATASET_FORM, Counted, digest_of, report_of
 from carina.deid.profile import Profile
 from carina.errors import BadInput, InvalidMessage
 from carina.federation.signing import SigningKey, public_key, thumbprint, verify
 from carina.model.keys import derive
 
 _SURVEY = 50  # files of which a worker is asked at once
-_CLINICAL = ("site", "morphology", "stage", "treatment", "vital_status", "age_at_diagnosis")
+_OTHER = "Do not rely on it: ask its maker for the report as it was written, and for the name of the key that signed it."
 
 
 def counted_report(
@@ -72,7 +72,7 @@ def clinical_facts(
         raise BadInput("The clinical table is no UTF-8 text.") from None
     keys = ProjectKeys.of(key, project_id(project))
     for row in deidentify_rows(text, keys, default_issuer=issuer, strip_leading_zeros=strip):
-        yield row.patient, {name: str(getattr(row, name) or "") for name in _CLINICAL}
+        yield row.patient, {name: str(getattr(row, name) or "") for name in CLINICAL}
 
 
 def write_report(path: Path, report: Mapping[str, Any], key: bytes) -> None:
@@ -86,15 +86,17 @@ def write_report(path: Path, report: Mapping[str, Any], key: bytes) -> None:
 
 
 def read_report(path: Path, key: bytes | None = None) -> tuple[dict[str, Any], str]:
-    """A report whose signature holds, and the name of the key that signed it.
+    """A report of a run, or a node's evidence of a dataset, whose signature holds; and the name of the key that signed.
 
     key   a key file's master that must have signed it; None takes the key that the file names
 
-    Raises `BadInput` if the file is no report, `InvalidMessage` if it was changed or is another key's.
+    Raises `BadInput` if the file is neither, `InvalidMessage` if it was changed or is another key's.
     """
     try:
         signed = json.loads(path.read_text(encoding="utf-8"))
-        report, jwk, signature = signed["report"], signed["key"], signed["signature"].encode()
+        is_dataset = "evidence" in signed
+        report, jwk = signed["evidence" if is_dataset else "report"], signed["key"]
+        signature = signed["signature"].encode()
         if not isinstance(report, dict):
             raise TypeError
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -102,6 +104,8 @@ def read_report(path: Path, key: bytes | None = None) -> tuple[dict[str, Any], s
     if key is not None:
         jwk = SigningKey.from_seed(derive(key, "report")).public_jwk
     jwk = public_key(jwk)
-    if verify(signature, jwk).get("report_sha256") != digest_of(report):
+    digest = digest_of(report)
+    expected = {"what": DATASET_FORM, "sha256": digest} if is_dataset else {"report_sha256": digest}
+    if verify(signature, jwk) != expected:
         raise InvalidMessage("The report was changed after it was signed.", reason="forged")
     return report, thumbprint(jwk)

@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carina.app.deid_pool import WAITING, Done, Pool, Task
+from carina.app.deid_pool import FAILED, THERE, UNWRITABLE, WAITING, Done, Pool, Task
 from carina.app.deid_records import TEXT, Records, Row
-from carina.deid.evidence.report import WRITTEN
-from carina.errors import BadInput
+from carina.deid.evidence.report import UNREADABLE, WRITTEN
+from carina.errors import Full
 
 if TYPE_CHECKING:
     from carina.deid.evidence.mapping import MappingFiles
@@ -26,7 +26,8 @@ Progress = Callable[[int, int], None]
 """Called with how many files are done, and how many were found so far."""
 
 _BATCH = 8
-_SHORTEST = 132  # bytes of a DICOM file
+_TRIED_AGAIN = (FAILED, UNREADABLE)
+"""What another run may do better with the same file."""
 
 
 class Run:
@@ -54,6 +55,8 @@ class Run:
         self._ready: deque[Task] = deque()
         self._parked: dict[str, list[Task]] = {}
         """By layout, the images that wait while its sample is searched."""
+        self._doubtful: list[Done] = []
+        """Files whose place was taken: by whom is known when all others are done."""
         self._withheld: dict[str, str] = {}
         self._is_stale = False
         self._done = self._found = 0
@@ -76,7 +79,10 @@ class Run:
             while self._pool.is_idle() and (batch := self._batch(source)):
                 self._pool.give(batch, self._verdicts)
             if not self._pool.is_busy():
-                return
+                if not self._doubtful:
+                    return
+                self._resolve(self._doubtful.pop(0))
+                continue
             finished, tried = self._pool.collect()
             self._ready.extendleft(tried)
             for done in finished:
@@ -113,22 +119,38 @@ class Run:
     def _is_there(self, known: Row) -> bool:
         """Whether what was written is still there, and all that is asked for beside."""
         if known.outcome != WRITTEN:
-            return True
+            return known.outcome not in _TRIED_AGAIN
         if self._mapping is not None and not known.mapped:
             return False
         try:
-            return (self._output / known.target).stat().st_size > _SHORTEST
+            return (self._output / known.target).stat().st_size == known.size
         except OSError:
             return False
 
     def _take(self, done: Done) -> None:
         """What a worker gave back."""
+        if done.outcome == UNWRITABLE:
+            raise Full(
+                f"The output cannot be written: {done.detail}.",
+                "See whether there is room, and the rights; then run it again: it goes on.",
+            )
         if done.outcome == WAITING:
             self._park(done)
             return
         if done.layout or done.task.sample_of:
             self._judge(done, done.layout or done.task.sample_of)
-        self._settle(done)
+        if done.outcome == THERE:
+            self._doubtful.append(done)
+        else:
+            self._settle(done)
+
+    def _resolve(self, done: Done) -> None:
+        """A file whose place was taken: by another that gives the same instance, or by nobody's, which is replaced."""
+        task = done.task
+        if self._records.is_anothers(done.target, task.path):
+            self._take(replace(done, outcome=done.detail, target=""))
+        else:
+            self._ready.append(replace(task, before=done.target, sample_of=""))
 
     def _park(self, done: Done) -> None:
         """An image whose layout nobody had judged: it waits for the sample, or is the sample."""
@@ -160,7 +182,7 @@ class Run:
         is_last = done.looked == TEXT or self._verdicts.get(done.layout) != TEXT or done.verdict == TEXT
         self._is_stale |= not is_last
         mapped = self._mapping is not None and done.outcome == WRITTEN
-        row = Row(done.outcome, done.target, done.layout, done.looked, done.boxes, mapped)
+        row = Row(done.outcome, done.target, done.layout, done.looked, done.boxes, mapped, done.size)
         gone = self._records.put(task.path, task.size, task.changed, row, done.actions, last=is_last)
         if gone:
             (self._output / gone).unlink(missing_ok=True)
@@ -180,15 +202,27 @@ class Run:
             self._way_back.commit()
 
 
-def files_in(folder: Path) -> Iterator[tuple[str, int, int]]:
-    """Each file below: its path, bytes, and when it was changed (ns), in the order of names; links are not followed."""
+def files_in(source: Path) -> Iterator[tuple[str, int, int]]:
+    """Each file below, or the one file: its path, bytes, and when it was changed (ns), in the order of names.
+
+    Links are not followed. Of what cannot be looked at, a folder for instance, the path with 0 and 0.
+    """
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        if not source.is_dir():
+            seen = source.stat()
+            yield str(source), seen.st_size, seen.st_mtime_ns
+            return
+        entries = sorted(os.scandir(source), key=lambda entry: entry.name)
     except OSError:
-        raise BadInput("A folder below cannot be read.", "Check the rights of the one who runs this.") from None
+        yield str(source), 0, 0
+        return
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
             yield from files_in(Path(entry.path))
         elif entry.is_file(follow_symlinks=False):
-            seen = entry.stat(follow_symlinks=False)
-            yield entry.path, seen.st_size, seen.st_mtime_ns
+            try:
+                seen = entry.stat(follow_symlinks=False)
+            except OSError:
+                yield entry.path, 0, 0
+            else:
+                yield entry.path, seen.st_size, seen.st_mtime_ns

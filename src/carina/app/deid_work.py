@@ -19,7 +19,7 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from carina.app.deid_look import Looker, Route
-from carina.app.deid_pool import WAITING, Done, Task, Told
+from carina.app.deid_pool import THERE, UNWRITABLE, WAITING, Done, Task, Told
 from carina.app.deid_records import CLEAN, TEXT
 from carina.deid.engine.engine import Engine
 from carina.deid.engine.files import Opened, opened
@@ -28,7 +28,7 @@ from carina.deid.engine.marks import ENGINE
 from carina.deid.evidence.mapping import Entry, entries_of
 from carina.deid.evidence.originals import originals_in
 from carina.deid.evidence.quasi import quasi_identifiers
-from carina.deid.evidence.report import WRITTEN
+from carina.deid.evidence.report import DUPLICATE, UNREADABLE, WRITTEN
 from carina.deid.evidence.reveal import SealedRow, Sealer
 from carina.deid.pixels.finder import finder_version
 from carina.deid.pixels.findings import Findings, Need
@@ -36,19 +36,18 @@ from carina.deid.profile import PIXEL_DATA
 from carina.deid.pseudonyms import ProjectKeys
 from carina.dicom.parse import parse
 from carina.dicom.quiet import quiet
-from carina.errors import CarinaError, Conflict, NotDicom, Withheld
+from carina.errors import CarinaError, NotDicom, Withheld
 from carina.model.instance import CleanInstance, Reason
 from carina.model.keys import derive
 
-DIRECTORY, UNREADABLE = "directory", "unreadable"
+DIRECTORY = "directory"
 _WORDS: dict[type[Exception], str] = {
     NotDicom: Reason.NOT_DICOM,
-    Conflict: Reason.CONFLICT,
     CarinaError: Reason.DAMAGED,
     MemoryError: Reason.TOO_LARGE,
 }
 _DIRECTORY_CLASS = b"1.2.840.10008.1.3.10\0"
-_NO_INSTANCE = (CarinaError, MemoryError, PermissionError, FileNotFoundError)
+_NO_INSTANCE = (CarinaError, MemoryError)
 _META = 1024
 """Bytes of a file in which its file meta information stands."""
 
@@ -71,11 +70,18 @@ class Worker:
         """De-identify one file. Whatever goes wrong is that file's outcome."""
         try:
             source = opened(Path(task.path))
+        except OSError:
+            return Done(task, UNREADABLE)
+        except _NO_INSTANCE as error:
+            return Done(task, _word_of(error))
+        try:
             if _DIRECTORY_CLASS in source.data[:_META]:  # PS3.10 section 8: it names files and persons
                 return Done(task, DIRECTORY)
             return self._do(task, source, verdicts)
         except _NO_INSTANCE as error:
             return Done(task, _word_of(error))
+        except OSError as error:
+            return Done(task, UNWRITABLE, detail=error.strerror or "")
 
     def _do(self, task: Task, source: Opened, verdicts: Mapping[str, str]) -> Done:
         """One file that may be DICOM: looked at, if it must be, and written."""
@@ -108,31 +114,33 @@ class Worker:
         return (verdict != "" or not self._told.sample) and self._looker.is_suspicious(source, route)
 
     def _written(self, task: Task, source: Opened, findings: Findings | None) -> Done:
-        places: list[Path] = []
-
-        def place(clean: CleanInstance) -> Path:
-            places[:] = [self._place(clean, task)]
-            return places[0]
-
-        clean = self._engine.clean_opened(source, place, findings=findings)
-        target = target_of(clean)
-        _settle(places[0], self._told.output / target)
+        try:
+            clean = self._engine.clean_opened(source, self._place, findings=findings, new_only=not task.before)
+        except FileExistsError:
+            return self._compared(task, source, findings)
+        target = str(target_of(clean))
         return Done(
             task,
             WRITTEN,
-            str(target),
+            target,
+            size=(self._told.output / target).stat().st_size,
             actions=clean.actions,
             sealed=self._sealed(source, clean),
             mapping=self._mapping(source, target),
         )
 
-    def _place(self, clean: CleanInstance, task: Task) -> Path:
-        """Where the clean instance is written: beside its place, if something of another file stands there."""
-        target = target_of(clean)
-        place = self._told.output / target
-        if str(target) == task.before or not place.exists():
-            return place
-        return place.with_name(f".{clean.uid}.{os.getpid()}.part")
+    def _place(self, clean: CleanInstance) -> Path:
+        return self._told.output / target_of(clean)
+
+    def _compared(self, task: Task, source: Opened, findings: Findings | None) -> Done:
+        """Something stands where this instance belongs: whether it is the same. Whose it is the run knows."""
+        aside = self._told.output / f".{os.getpid()}.part"
+        try:
+            clean = self._engine.clean_opened(source, lambda _: aside, findings=findings)
+            is_same = filecmp.cmp(aside, self._place(clean), shallow=False)
+        finally:
+            aside.unlink(missing_ok=True)
+        return Done(task, THERE, str(target_of(clean)), detail=DUPLICATE if is_same else Reason.CONFLICT)
 
     def _sealed(self, source: Opened, clean: CleanInstance) -> tuple[SealedRow, ...]:
         if not self._told.way_back:
@@ -140,7 +148,7 @@ class Worker:
         originals = originals_in(source.data, source.pieces)
         return tuple(self._sealer.seal(originals.pairs(clean))) if originals is not None else ()
 
-    def _mapping(self, source: Opened, target: Path) -> tuple[Entry, ...]:
+    def _mapping(self, source: Opened, target: str) -> tuple[Entry, ...]:
         if not self._told.mapping:
             return ()
         with quiet():
@@ -172,7 +180,7 @@ def _header(source: Opened) -> Dataset:
 
 
 def _word_of(error: Exception) -> str:
-    """Why a file was not written, in a word. A disk that is full is nobody's outcome: it ends the run."""
+    """Why a file was not written, in a word."""
     if isinstance(error, Withheld):
         return error.reason
     return next((word for kind, word in _WORDS.items() if isinstance(error, kind)), UNREADABLE)
@@ -181,16 +189,6 @@ def _word_of(error: Exception) -> str:
 def target_of(clean: CleanInstance) -> Path:
     """Where an instance goes: a folder for the person, the study and the series; all names are pseudonyms."""
     return Path(clean.patient, clean.study_uid, clean.series_uid, f"{clean.uid}.dcm")
-
-
-def _settle(written: Path, place: Path) -> None:
-    """Two files that become the same instance are one; `Conflict` if they become two of one name."""
-    if written == place:
-        return
-    is_same = filecmp.cmp(written, place, shallow=False)
-    written.unlink()
-    if not is_same:
-        raise Conflict("Another file has given an instance with this UID and other content.")
 
 
 def work(connection: Connection, told: Told) -> None:

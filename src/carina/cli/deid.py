@@ -62,7 +62,7 @@ def deid() -> None:
 
 
 @deid.command(hidden=True)
-@click.argument("source", metavar="IN", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("source", metavar="IN", type=click.Path(exists=True, path_type=Path))
 @click.argument("output", metavar="OUT", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--key-file", required=True, type=_file, help="The secret, 32 bytes at least; made if it is not there.")
 @click.option("--profile", "profile_name", default="research", show_default=True, help="Its name, or a TOML file.")

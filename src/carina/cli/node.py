@@ -7,8 +7,9 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,7 +21,7 @@ from carina.cli.node_evidence import evidence, reveal
 from carina.cli.node_people import account, alias, hub, token
 from carina.cli.node_permits import permit, snapshot
 from carina.cli.tables import plain, print_table
-from carina.errors import BadInput, InvalidTable
+from carina.errors import BadInput, FinderUnavailable, InvalidTable
 from carina.model.cohort import from_pairs
 from carina.model.ids import project_id
 from carina.model.instance import Reason, Source
@@ -166,14 +167,24 @@ def status(folder: Path, as_json: bool) -> None:
     click.echo(f"Spool: {spool['waiting']} waiting")
     for reason, count in found["quarantine"].items():
         click.echo(f"Quarantine: {count} {reason}. {Reason(reason).sentence}")
-    if found["pixels"]["looked_at"] or found["pixels"].get("waiting"):
-        waits = {"waiting": "to be searched", "flagged": "for a reader"}
-        told = [f"{found['pixels'][state]} wait {what}" for state, what in waits.items() if found["pixels"].get(state)]
-        click.echo("Pixels: " + ", ".join([f"{found['pixels']['looked_at']} searched for text", *told]))
+    for line in _pixel_lines(found):
+        click.echo(line)
     for known in found["hubs"]:
         heard = known["last_contact"] or "never"
         click.echo(plain(f"Hub: {known['title']} ({known['state']}, last heard {heard})"))
     click.echo(f"Disk: {found['disk_free'] / 1e9:.1f} GB free")
+
+
+def _pixel_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """What became of the search for text in pixels, of `status`; nothing where none was searched or waits."""
+    pixels = found["pixels"]
+    waits = {"waiting": "wait to be searched", "flagged": "wait for a reader", "failed": "could not be searched"}
+    told = [f"{pixels[state]} {what}" for state, what in waits.items() if pixels.get(state)]
+    if told or pixels["looked_at"]:
+        yield "Pixels: " + ", ".join([f"{pixels['looked_at']} searched for text", *told])
+    if found["text_finder"]:
+        error = FinderUnavailable()
+        yield f"Pixels: what is to be searched waits. {error.message} {error.hint}"
 
 
 @node.group("quarantine")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from pathlib import Path
 
@@ -35,9 +36,9 @@ def evidence(folder: Path, dataset: str, number: int | None, out: Path | None) -
 @click.command()
 @_folder
 @click.argument("pseudonym")
-@click.option("--actor", default="operator", show_default=True, help="Who looks, for the audit trail.")
-def reveal(folder: Path, pseudonym: str, actor: str) -> None:
+@click.option("--actor", help="Who looks, for the audit trail.  [default: your account's name]")
+def reveal(folder: Path, pseudonym: str, actor: str | None) -> None:
     """Show what PSEUDONYM, or a UID of a clean image, stands for: it identifies a person, and the look is audited."""
     with open_node(folder) as node:
-        originals = reveal_at(node, actor, pseudonym)
+        originals = reveal_at(node, actor or getpass.getuser(), pseudonym)
     print_table(("Kind", "Original", "Issuer"), [(one.kind, plain(one.value), plain(one.issuer)) for one in originals])

@@ -1,10 +1,11 @@
 """De-identification as functions.
 
-    from carina.deid import Engine, Handling, ProjectKeys, load_profile
+    from carina.deid import Engine, Handling, ProjectKeys, load_profile, read_key
 
-    keys = ProjectKeys.of(secret, ProjectId("lung"))
-    engine = Engine(Handling(ProjectId("lung"), load_profile("research"), keys))
-    clean = engine.clean(path.read_bytes())
+    project = ProjectId("lung")
+    keys = ProjectKeys.of(read_key(Path("lung.key")), project)
+    engine = Engine(Handling(project, load_profile("basic"), keys))
+    clean = engine.clean(Path("image.dcm").read_bytes())
 
 `deidentify` is the same as a pure function, for one instance. docs/how-to/deidentify.md tells the rest.
 """
@@ -18,21 +19,46 @@ if TYPE_CHECKING:
     from carina.deid.engine.engine import Engine
     from carina.deid.engine.handling import Handling
     from carina.deid.engine.rewrite import deidentify
-    from carina.deid.pixels.findings import Box, Findings
-    from carina.deid.profile import Profile, load_profile
+    from carina.deid.keyfile import read_key
+    from carina.deid.pixels.examine import examine
+    from carina.deid.pixels.finder import TextFinder
+    from carina.deid.pixels.findings import Box, Findings, Need
+    from carina.deid.pixels.routes import pixel_need
+    from carina.deid.profile import Profile, load_profile, profile_of
     from carina.deid.pseudonyms import ProjectKeys
 
-__all__ = ["Box", "Engine", "Findings", "Handling", "Profile", "ProjectKeys", "deidentify", "load_profile"]
+__all__ = [
+    "Box",
+    "Engine",
+    "Findings",
+    "Handling",
+    "Need",
+    "Profile",
+    "ProjectKeys",
+    "TextFinder",
+    "deidentify",
+    "examine",
+    "load_profile",
+    "pixel_need",
+    "profile_of",
+    "read_key",
+]
 
 _ROOMS = {
     "Box": "pixels.findings",
     "Engine": "engine.engine",
     "Findings": "pixels.findings",
     "Handling": "engine.handling",
+    "Need": "pixels.findings",
     "Profile": "profile",
     "ProjectKeys": "pseudonyms",
+    "TextFinder": "pixels.finder",
     "deidentify": "engine.rewrite",
+    "examine": "pixels.examine",
     "load_profile": "profile",
+    "pixel_need": "pixels.routes",
+    "profile_of": "profile",
+    "read_key": "keyfile",
 }
 
 

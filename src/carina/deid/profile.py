@@ -48,6 +48,7 @@ Review = Literal["never", "one", "two"]
 
 _KEYS = ("name", "options", "review")
 _AT_LINE = re.compile(r"at line (\d+)")
+_HINT = "docs/how-to/deidentify.md shows a profile; `carina deid profile list` prints the options."
 
 
 @dataclass(frozen=True)
@@ -90,12 +91,13 @@ BUILT_IN = {
 def profile_of(name_or_file: str) -> Profile:
     """The built-in profile of this name, or the one in this TOML file. Raises `BadSettings`."""
     path = Path(name_or_file)
-    if name_or_file in BUILT_IN or not path.suffix:
+    if name_or_file in BUILT_IN or not (path.exists() or path.suffix or path.name != name_or_file):
         return load_profile(name_or_file)
     try:
-        return load_profile(path.read_text(encoding="utf-8"))
+        toml = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        raise BadSettings("The file of the de-identification profile cannot be read.") from None
+        raise BadSettings("The file of the de-identification profile cannot be read.", _HINT) from None
+    return _parsed(toml)
 
 
 def load_profile(name_or_toml: str) -> Profile:
@@ -108,14 +110,20 @@ def load_profile(name_or_toml: str) -> Profile:
         return known
     if "=" not in name_or_toml:
         names = ", ".join(sorted(BUILT_IN))
-        raise BadSettings("There is no de-identification profile of this name.", f"Choose one of: {names}.")
+        hint = f"Choose one of: {names}; or give a TOML file, docs/how-to/deidentify.md shows one."
+        raise BadSettings("There is no de-identification profile of this name.", hint)
+    return _parsed(name_or_toml)
+
+
+def _parsed(toml: str) -> Profile:
+    """The profile that a TOML text describes."""
     try:
-        content = tomllib.loads(name_or_toml)
+        content = tomllib.loads(toml)
     except tomllib.TOMLDecodeError as error:
         found = _AT_LINE.search(str(error))
-        line = int(found[1]) if found else name_or_toml.rstrip().count("\n") + 1
+        line = int(found[1]) if found else toml.rstrip().count("\n") + 1
         raise _wrong(line, "this is no TOML.") from None
-    return _profile(content, name_or_toml)
+    return _profile(content, toml)
 
 
 def _profile(content: dict[str, object], toml: str) -> Profile:
@@ -136,7 +144,7 @@ def _profile(content: dict[str, object], toml: str) -> Profile:
     return Profile(name, tuple(sorted(set(options))), review)  # type: ignore[arg-type]
 
 
-def _wrong(line: int, what: str, hint: str | None = None) -> BadSettings:
+def _wrong(line: int, what: str, hint: str = _HINT) -> BadSettings:
     return BadSettings(f"The de-identification profile, line {line}: {what}", hint)
 
 

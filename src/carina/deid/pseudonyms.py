@@ -16,8 +16,9 @@ from datetime import date, timedelta
 from typing import Self
 
 from carina.deid.person import Person
+from carina.errors import BadSettings
 from carina.model.ids import PatientKey, ProjectId, Uid
-from carina.model.keys import derive
+from carina.model.keys import KEY_BYTES, derive
 
 SHORTEST_SHIFT = 30
 LONGEST_SHIFT = 1825
@@ -36,7 +37,13 @@ class ProjectKeys:
 
     @classmethod
     def of(cls, master: bytes, project: ProjectId) -> Self:
-        """The keys that the node's pseudonym master gives this project."""
+        """The keys that a master of 32 bytes or more gives this project: a node's, or `read_key` of a key file.
+
+        Raises `BadSettings` for a shorter one.
+        """
+        if len(master) < KEY_BYTES:
+            hint = "A node has its own; for a key file use `carina.deid.read_key`."
+            raise BadSettings(f"The master of a project's keys has less than {KEY_BYTES} bytes.", hint)
         purposes = ("patient", "uid", "accession", "device", "dates", "source")
         return cls(*(derive(master, "project", project, purpose) for purpose in purposes))
 
@@ -51,6 +58,23 @@ def new_uid(keys: ProjectKeys, uid: str) -> Uid:
     number = int.from_bytes(_digest(keys.uid, uid.strip(" \0"))[:16], "big")
     number = number & ~(0xF << 76) & ~(0b11 << 62) | 8 << 76 | 0b10 << 62
     return Uid(f"2.25.{number}")
+
+
+_PATIENT_KEY = re.compile(r"P[A-Z2-7]{16}", re.ASCII)
+_UUID_UID = re.compile(r"2\.25\.([1-9]\d{22,38})", re.ASCII)
+
+
+def is_pseudonym(text: str) -> bool:
+    """Whether a text has the form of what `patient_key` or `new_uid` makes.
+
+    >>> is_pseudonym("P234567ABCDEFGHIJ"), is_pseudonym("2.25.1"), is_pseudonym("Garcia^Maria")
+    (True, False, False)
+    """
+    if _PATIENT_KEY.fullmatch(text):
+        return True
+    found = _UUID_UID.fullmatch(text)
+    number = int(found[1]) if found else 0
+    return number < 1 << 128 and number >> 76 & 0xF == 8 and number >> 62 & 0b11 == 0b10
 
 
 def accession_number(keys: ProjectKeys, text: str) -> str:

@@ -221,8 +221,10 @@ def why_withheld(dataset: Dataset, options: tuple[str, ...] = ()) -> Reason | No
         return Reason.CONTENT_NOT_CHECKED
     if _holds_foreign_content(dataset, sop_class, options) or _is_label(dataset, sop_class):
         return Reason.CONTENT_NOT_CHECKED
-    if not is_known or sop_class == _MAPS:
-        return Reason.CONTENT_NOT_CHECKED if any(keyword in dataset for keyword in _PIXELS) else None
+    if (not is_known or sop_class == _MAPS) and any(keyword in dataset for keyword in _PIXELS):
+        return Reason.CONTENT_NOT_CHECKED
+    if not is_known:
+        return None
     if CLEAN_PIXEL_DATA not in options and shows_text_by_kind(dataset):
         return Reason.PIXELS_NOT_CHECKED
     return None

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, select
 
-from carina.deid.evidence.anonymity import Person, all_sets, band, joined
-from carina.deid.evidence.quasi import SIZE_BAND, WEIGHT_BAND
+from carina.deid.evidence.anonymity import CLINICAL, Person, all_sets, band, joined
+from carina.deid.evidence.quasi import EXACT, SIZE_BAND, WEIGHT_BAND
+from carina.deid.evidence.report import DATASET_FORM as FORM
 from carina.deid.evidence.report import digest_of
 from carina.deid.rules import table
 from carina.errors import NotFound
@@ -26,9 +28,8 @@ from carina.storage.cohort import membership_digest
 from carina.storage.members import Members, instances_within, series_within
 from carina.storage.schema import action_sets, clinical, instance_versions, instances, patients, series, studies
 
-FORM = "carina-dataset-evidence/1"
 _SIZE, _WEIGHT = "00101020", "00101030"  # Patient's Size, m; Patient's Weight, kg
-_CLINICAL = ("site", "morphology", "stage", "treatment", "vital_status", "age_at_diagnosis")
+_CODE, _SCHEME = "00080100", "00080102"  # Code Value, Coding Scheme Designator
 
 
 def evidence(node: Node, iri: str, number: int | None = None) -> dict[str, Any]:
@@ -115,7 +116,7 @@ def _actions(connection: Connection, members: Members) -> dict[str, Any]:
 
 def _people(connection: Connection, members: Members) -> dict[str, Any]:
     """How many there are, and how well they hide among each other."""
-    with_images = joined(_facts(connection, members))
+    with_images = joined(chain(_facts(connection, members), _exact_facts(connection, members)))
     table_rows = joined(_diagnoses(connection, members))
     persons = [{**facts, **table_rows.get(patient, {})} for patient, facts in with_images.items()]
     counted = {
@@ -159,12 +160,43 @@ def _facts(connection: Connection, members: Members) -> Iterable[tuple[str, Pers
         )
 
 
+def _exact_facts(connection: Connection, members: Members) -> Iterable[tuple[str, Person]]:
+    """Of each series the attributes that count as they stay: those of its first instance."""
+    first = (
+        select(instances.c.project, instances.c.series_uid, func.min(instances.c.uid).label("uid"))
+        .where(instances_within(members))
+        .group_by(instances.c.project, instances.c.series_uid)
+        .subquery()
+    )
+    named = {name: [f"{tag:08X}" for tag in tags] for name, tags in EXACT.items()}
+    columns = [instances.c.header[tag].label(tag) for tags in named.values() for tag in tags]
+    of_series = and_(series.c.project == first.c.project, series.c.series_uid == first.c.series_uid)
+    of_study = and_(studies.c.project == series.c.project, studies.c.study_uid == series.c.study_uid)
+    itself = and_(instances.c.project == first.c.project, instances.c.uid == first.c.uid)
+    wanted = select(studies.c.patient, *columns).select_from(
+        first.join(instances, itself).join(series, of_series).join(studies, of_study)
+    )
+    for row in connection.execute(wanted).mappings():
+        said = {name: [_said(row[tag]) for tag in tags] for name, tags in named.items()}
+        yield row["patient"], {name: ";".join(filter(None, texts)) for name, texts in said.items()}
+
+
+def _said(element: Mapping[str, Any] | None) -> str:
+    """The values of an element of DICOM JSON; of coded ones their codes."""
+    values = (element or {}).get("Value") or []
+    return ";".join(
+        f"{_first(value, _SCHEME)}:{_first(value, _CODE)}" if isinstance(value, dict) else str(value).strip()
+        for value in values
+        if value is not None
+    )
+
+
 def _diagnoses(connection: Connection, members: Members) -> Iterable[tuple[str, Person]]:
     """What the clinical table says of the members' persons."""
-    columns = [clinical.c[name] for name in _CLINICAL]
+    columns = [clinical.c[name] for name in CLINICAL]
     wanted = select(clinical.c.patient, *columns).where(clinical.c.project == members.project)
     for row in connection.execute(wanted).mappings():
-        yield row["patient"], {name: "" if row[name] is None else str(row[name]) for name in _CLINICAL}
+        yield row["patient"], {name: "" if row[name] is None else str(row[name]) for name in CLINICAL}
 
 
 def _first(header: Mapping[str, Any], tag: str) -> str:

@@ -30,7 +30,7 @@ from carina.deid.pixels.findings import Box, Findings, Need
 from carina.deid.pixels.screen import suspicious
 from carina.dicom.frames import count, decoded
 from carina.dicom.parse import parse
-from carina.errors import Busy, Full, InvalidInstance, NotFound, Withheld, WrongKey
+from carina.errors import Busy, FinderUnavailable, Full, InvalidInstance, NotFound, Withheld, WrongKey
 from carina.model.clock import stamp
 from carina.model.ids import ProjectId
 from carina.model.instance import Reason
@@ -45,7 +45,8 @@ from carina.storage.schema import quarantine as held
 log = logging.getLogger(__name__)
 
 Look: TypeAlias = Callable[[bytes], Findings]
-"""Looks at an instance as it was received. Raises `InvalidInstance` or `Withheld` for pixels that cannot be read."""
+"""Looks at an instance as it was received. Raises `InvalidInstance` or `Withheld` for pixels that cannot be read, and
+`FinderUnavailable` where none can be searched."""
 State = Literal["waiting", "clean", "flagged", "settled", "rejected", "failed"]
 
 CLEAN_PIXELS = "clean_pixel_data"
@@ -54,8 +55,12 @@ ATTEMPTS = 3  # that end in an unforeseen error; then the check has failed
 DEATHS = 5  # of processes that had claimed it; more, and it is taken for what kills them
 IDLE = 0.5  # s between looks for work
 PAUSE = 5.0  # s after the disk was full or the records were held
+FINDER_PAUSE = 60.0  # s after the text finder could not start
 FRAMES = 16  # of a plain image of many frames that the quick look takes
 AT_ONCE = 100  # images that one transaction gives back
+_BLIND = FinderUnavailable().message  # why all wait, said of the next one in quarantine
+_NOT_BLANKED = "Text was found in its pixels, and the project's profile does not have it blanked."
+_NO_PROJECT = "Its project is not in the node's settings."
 _READERS = {"never": 1, "one": 1, "two": 2}  # never: only where the machine could not blank what it found
 
 
@@ -79,16 +84,21 @@ class Wait:
     layout: str = ""
 
 
-def decided(node: Node, arrival_id: str) -> Findings | None:
-    """What was found in an arrival's pixels, where that is settled; None when nobody has looked.
+def decided(node: Node, project: Project, arrival_id: str) -> Findings | None:
+    """What was found in an arrival's pixels, where that is settled; None when nobody has looked, or nobody is to.
 
-    Raises `Withheld` for one that waits for a reader.
+    Raises `Withheld` for one that waits for a reader, and for one with text that its project's profile leaves in.
     """
     with node.engine.connect() as connection:
         check = get(connection, arrival_id)
     if check is not None and check.state == "flagged":
         raise Withheld(Reason.TEXT_IN_PIXELS, Reason.TEXT_IN_PIXELS.sentence)
-    return None if check is None else check.findings
+    findings = None if check is None else check.findings
+    if CLEAN_PIXELS in project.profile.options:
+        return findings
+    if findings is not None and findings.boxes:
+        raise Withheld(Reason.TEXT_IN_PIXELS, _NOT_BLANKED)
+    return None
 
 
 def sampled(node: Node, project: Project, data: bytes) -> Wait | None:
@@ -165,11 +175,27 @@ def counts(node: Node) -> dict[str, int]:
         return {**{state: int(number) for state, number in found}, "looked_at": connection.execute(looked).scalar_one()}
 
 
-def release_claims(node: Node, worker: str | None = None) -> None:
-    """End the claims of a process that is gone, or of all for the start of a node."""
+def release_claims(node: Node, worker: str | None = None, *, counted: bool = True) -> None:
+    """End the claims of a process that is gone, or of all for the start of a node; the attempt counts, or it does not."""
     mine = checks.c.claimed_by.is_not(None) if worker is None else checks.c.claimed_by == worker
+    attempts = checks.c.attempts if counted else checks.c.attempts - 1
     with node.engine.begin() as connection:
-        connection.execute(update(checks).where(mine).values(claimed_by=None))
+        connection.execute(update(checks).where(mine).values(claimed_by=None, attempts=attempts))
+
+
+def is_blind(node: Node) -> bool:
+    """Whether images wait because the text finder could not start when it was needed last."""
+    said = and_(held.c.id == checks.c.id, held.c.state == "waiting", held.c.detail == _BLIND)
+    with node.engine.connect() as connection:
+        wanted = select(checks.c.id).where(checks.c.state == "waiting", exists().where(said)).limit(1)
+        return connection.execute(wanted).first() is not None
+
+
+def _forget_blindness(node: Node) -> None:
+    """A new process may have a text finder: nothing is said until it has tried."""
+    said = and_(held.c.state == "waiting", held.c.detail == _BLIND)
+    with node.engine.begin() as connection:
+        connection.execute(update(held).where(said).values(detail=Reason.PIXELS_NOT_CHECKED.sentence))
 
 
 def adopt(node: Node) -> int:
@@ -189,27 +215,42 @@ def adopt(node: Node) -> int:
 def run(node: Node, stop: threading.Event, name: str, look: Look) -> None:
     """Look at what waits until `stop` is set; what was begun is finished first. `name` as of `worker.run`."""
     release_claims(node, name)
+    _forget_blindness(node)
     log.info("pixel-check-started", extra={"worker": name})
     adopted = False
+    claims: Literal["", "counted", "uncounted"] = ""  # what may have been left claimed, and whether that is an attempt
     while not stop.is_set():
         try:
+            if claims:
+                release_claims(node, name, counted=claims == "counted")
+                claims = ""
             if not adopted:
                 adopt(node)
                 adopted = True
             if not work(node, name, look):
                 stop.wait(IDLE)
+        except FinderUnavailable:
+            claims = "uncounted"
+            log.error("text-finder-unavailable", extra={"worker": name})
+            stop.wait(FINDER_PAUSE)
         except (Full, Busy) as error:
+            claims = claims or "uncounted"
             log.error("pixel-check-waits", extra={"worker": name, "error": type(error).__name__})
             stop.wait(PAUSE)
         except Exception as error:  # noqa: BLE001  it outlives whatever befalls one image; it says so and goes on
+            claims = "counted"
             log.error("pixel-check-failed", extra={"worker": name, "error": type(error).__name__})
             stop.wait(PAUSE)
-    release_claims(node, name)
+    release_claims(node, name, counted=claims != "uncounted")
     log.info("pixel-check-ended", extra={"worker": name})
 
 
 def work(node: Node, worker: str, look: Look) -> bool:
-    """Look at the next image, samples first, and settle what follows for others; False when nothing waited."""
+    """Look at the next image, samples first, and settle what follows for others; False when nothing waited.
+
+    When it is not the image's fault (the disk is full, the records are held, the text finder cannot start) the claim is
+    given back, uncounted, before the error comes out.
+    """
     settled = settle_layouts(node)
     check = _claim(node, worker)
     if check is None:
@@ -217,11 +258,13 @@ def work(node: Node, worker: str, look: Look) -> bool:
     try:
         if check.attempts > DEATHS:
             raise Withheld(Reason.FAILED, "A process ended while it looked at its pixels.")
+        if check.project not in node.projects:
+            raise Withheld(Reason.FAILED, _NO_PROJECT)
         data = unwrap(node.quarantine.read(check.id)).data
         found = look(data)
-        size = _size(data)
-    except (Full, Busy):
-        _unclaim(node, check)
+        _settle(node, check, found, _size(data))
+    except (Full, Busy, FinderUnavailable) as error:
+        _unclaim(node, check, _BLIND if isinstance(error, FinderUnavailable) else "")
         raise
     except (Withheld, InvalidInstance, NotFound, WrongKey) as error:
         _fail(node, check, error.message)
@@ -231,8 +274,6 @@ def work(node: Node, worker: str, look: Look) -> bool:
             _fail(node, check, type(error).__name__)
         else:
             _release(node, check)
-    else:
-        _settle(node, check, found, size)
     return True
 
 
@@ -313,10 +354,11 @@ def _release(node: Node, check: Check) -> None:
         _end(connection, check, claimed_by=None)
 
 
-def _unclaim(node: Node, check: Check) -> None:
-    """Release it, the attempt not counted."""
+def _unclaim(node: Node, check: Check, why: str) -> None:
+    """Release it, the attempt not counted; `why`, in constant words, stands in quarantine until the next look."""
     with node.engine.begin() as connection:
-        _end(connection, check, claimed_by=None, attempts=check.attempts - 1)
+        if _end(connection, check, claimed_by=None, attempts=check.attempts - 1) and why:
+            quarantine.change_reason(connection, check.id, Reason.PIXELS_NOT_CHECKED, why)
 
 
 def settle_layouts(node: Node) -> bool:

@@ -173,13 +173,16 @@ def picture(
 def header(node: Node, actor: str, arrival_id: str) -> list[Difference]:
     """Each element of its header as it came and as it would leave, with the proposed boxes blanked; it is audited.
 
-    Raises `InvalidInstance`, and `Withheld` for what would not pass.
+    Raises `InvalidInstance`, `Withheld` for what would not pass, and `NotFound` where its project is gone.
     """
     one = get(node, arrival_id)
+    project = node.projects.get(one.project)
+    if project is None:
+        raise NotFound("The image's project is not in the node's settings.", "Add it to node.toml, and start again.")
     node.audit.append("header-looked-at", actor, one.id, project=one.project)
     parcel = unwrap(node.quarantine.read(one.id))
     found = Findings(one.proposed, one.finder, "reader", one.proven)
-    return differences(parcel.data, handling_of(node, node.projects[one.project], parcel.source), found)
+    return differences(parcel.data, handling_of(node, project, parcel.source), found)
 
 
 def decide(

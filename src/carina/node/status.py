@@ -24,6 +24,7 @@ def status(node: Node) -> dict[str, Any]:
         "spool": _spool(node),
         "quarantine": {heap.reason.value: heap.count for heap in heaps},
         "pixels": pixels.counts(node),
+        "text_finder": "unavailable" if pixels.is_blind(node) else "",
         "datasets": {state: len(datasets.listed(node, state)) for state in ("draft", "published", "withdrawn")},
         "hubs": _hubs(node),
         "disk_free": shutil.disk_usage(node.folder).free,

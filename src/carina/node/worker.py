@@ -194,7 +194,7 @@ def _clean(
     """The clean instance, or for what it waits when its pixels must be looked at first. Raises as `Engine.clean`."""
     handling = handling_of(node, project, parcel.source)
     looks = pixels.CLEAN_PIXELS in project.profile.options
-    findings = pixels.decided(node, arrival.id) if looks else None
+    findings = pixels.decided(node, project, arrival.id)
     try:
         clean = _engine(handling, threading.get_ident()).clean(parcel.data, aliases=merged, findings=findings)
     except Withheld as error:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from carina.app.deid_pool import WAITING, Done, Task
+from carina.app.deid_pool import THERE, UNWRITABLE, WAITING, Done, Task
 from carina.app.deid_records import CLEAN, TEXT, Records, only_run
 from carina.app.deid_run import Run, files_in
-from carina.errors import Busy
+from carina.errors import Busy, Full
 
 Judge = Callable[[Task, Mapping[str, str]], Done]
 KEY = b"k" * 32
@@ -49,7 +50,8 @@ class Bench:
         self.output.mkdir()
         for name in names:
             (self.source / name).write_text(name)
-        self.handling = "a"
+        self.handling, self.version = "a", "1"
+        self.withhold: set[str] = set()
         self.searched: list[str] = []
         self.text_in: set[str] = set()
         self.screen_finds: set[str] = set()
@@ -58,7 +60,8 @@ class Bench:
     def run(self, do: Judge | None = None, *, again: bool = False) -> tuple[list[str], dict[str, str]]:
         """The files that were given to the worker, by name; and those that were not written."""
         hand = Hand(do or self.write)
-        records = Records(self.database, KEY, self.handling)
+        records = Records(self.database, KEY, self.handling, self.version)
+        records.forget_what_is_gone(self.output)
         try:
             run = Run(records, hand, self.source, self.output, progress=lambda done, found: None)  # type: ignore[arg-type]
             withheld = run.through(again=again)
@@ -68,10 +71,12 @@ class Bench:
         return [Path(task.path).name for task in hand.tasks], {Path(path).name: why for path, why in withheld.items()}
 
     def write(self, task: Task, verdicts: Mapping[str, str]) -> Done:
+        if Path(task.path).name in self.withhold:
+            return Done(task, "content-not-checked")
         target = f"P/{Path(task.path).name}.dcm"
         (self.output / "P").mkdir(exist_ok=True)
         (self.output / target).write_bytes(bytes(200))
-        return Done(task, "released", target, actions={"X a": 1})
+        return Done(task, "released", target, size=200, actions={"X a": 1})
 
     def plain(self, task: Task, verdicts: Mapping[str, str]) -> Done:
         """As a worker does with plain images that are all of one layout."""
@@ -105,6 +110,48 @@ def test_what_has_changed_or_is_gone_is_done_again(bench: Bench) -> None:
     (bench.output / "P" / "07.dcm").write_bytes(b"")  # as after the machine lost its power
     (bench.source / "99").write_text("new")
     assert bench.run()[0] == ["03", "05", "07", "99"]
+
+
+def test_when_the_output_was_emptied_nothing_of_it_is_claimed(bench: Bench) -> None:
+    bench.run()
+    shutil.rmtree(bench.output)
+    bench.output.mkdir()
+    shutil.rmtree(bench.source)
+    bench.source.mkdir()
+    (bench.source / "99").write_text("new")
+    assert bench.run()[0] == ["99"] and bench.outcomes == {"released": 1}
+
+
+@pytest.mark.parametrize("outcome", ["failed", "unreadable"])
+def test_what_has_failed_is_tried_again_each_time(bench: Bench, outcome: str) -> None:
+    bench.run(lambda task, _: Done(task, outcome))
+    assert len(bench.run()[0]) == 20 and bench.outcomes == {"released": 20}
+
+
+def test_another_version_tries_again_what_was_withheld_and_leaves_what_was_written(bench: Bench) -> None:
+    bench.withhold = {"03", "04"}
+    bench.run()
+    bench.version = "2"
+    assert bench.run()[0] == ["03", "04"]
+
+
+def test_of_two_files_for_one_place_the_second_is_told_and_nobodys_file_is_replaced(bench: Bench) -> None:
+    def first_wins(task: Task, _: Mapping[str, str]) -> Done:
+        name = Path(task.path).name
+        place = bench.output / "P"
+        place.mkdir(exist_ok=True)
+        if not task.before and name in ("01", "02", "05"):
+            return Done(task, THERE, f"P/{'01' if name == '02' else name}.dcm", detail="conflict")
+        return bench.write(task, {})
+
+    given, withheld = bench.run(first_wins)
+    assert withheld == {"02": "conflict"} and bench.outcomes == {"released": 19, "conflict": 1}
+    assert given.count("01") == given.count("05") == 2 and given.count("02") == 1
+
+
+def test_an_output_that_cannot_be_written_ends_the_run(bench: Bench) -> None:
+    with pytest.raises(Full, match="No space left"):
+        bench.run(lambda task, _: Done(task, UNWRITABLE, detail="No space left on device"))
 
 
 def test_another_handling_and_the_wish_do_all_again(bench: Bench) -> None:

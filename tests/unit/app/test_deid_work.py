@@ -13,9 +13,10 @@ import pytest
 from tests.support import ct
 
 from carina.app.deid_look import Route
-from carina.app.deid_pool import WAITING, Done, Task, Told
+from carina.app.deid_pool import THERE, UNWRITABLE, WAITING, Done, Task, Told
 from carina.app.deid_records import CLEAN, TEXT
 from carina.app.deid_work import Worker
+from carina.deid.evidence.report import DUPLICATE
 from carina.deid.pixels.findings import Box, Findings, Need
 from carina.deid.profile import load_profile
 from carina.errors import Withheld
@@ -94,7 +95,7 @@ def test_without_samples_only_strokes_have_an_image_searched(told: Told) -> None
     told = replace(told, sample=False)
     quiet, loud = Eyes(SAMPLE), Eyes(SAMPLE, suspicious=True)
     assert done(told, quiet).outcome == "released" and quiet.looks == 0
-    assert done(told, loud).outcome == "released" and loud.looks == 1
+    assert done(replace(told, output=told.output / "b"), loud).outcome == "released" and loud.looks == 1
 
 
 @pytest.mark.parametrize(("route", "verdict"), [(ALL, ""), (SAMPLE, TEXT)])
@@ -121,6 +122,21 @@ def test_an_image_that_cannot_be_searched_is_withheld(told: Told) -> None:
             raise Withheld(Reason.PIXELS_NOT_CHECKED, "The text finder could not look.")
 
     assert done(told, Blind(ALL)).outcome == Reason.PIXELS_NOT_CHECKED
+
+
+def test_what_stands_in_its_place_is_compared_and_stays(told: Told) -> None:
+    first = done(told, Eyes(NONE))
+    assert (done(told, Eyes(NONE)).outcome, done(told, Eyes(NONE)).detail) == (THERE, DUPLICATE)
+    place = told.output / first.target
+    place.write_bytes(b"other")
+    other = done(told, Eyes(NONE))
+    assert (other.outcome, other.detail, place.read_bytes()) == (THERE, Reason.CONFLICT, b"other")
+    assert [path.name for path in told.output.rglob("*") if path.is_file()] == [place.name]
+
+
+def test_an_output_that_cannot_be_written_is_no_files_outcome(told: Told) -> None:
+    told.output.write_text("a file where the folder should be")
+    assert done(told, Eyes(NONE)).outcome == UNWRITABLE
 
 
 def test_what_is_sealed_and_mapped_is_of_this_image(told: Told) -> None:

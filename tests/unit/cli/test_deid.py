@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -19,7 +20,7 @@ from tests.support import ct
 from tests.unit.cli.conftest import Run
 
 from carina.app import deid_pool
-from carina.app.deid_pool import FAILED, Done, Pool, Task, Told
+from carina.app.deid_pool import FAILED, THERE, Done, Pool, Task, Told
 from carina.deid.profile import load_profile
 from carina.model.ids import ProjectId
 
@@ -53,7 +54,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_a_folder_is_de_identified_reported_and_found_done(run: Run, source: Path, tmp_path: Path) -> None:
     said = run(*order(source, tmp_path, "--mapping", tmp_path / "m", "--quarantine", tmp_path / "q"))
     assert said.code == 0, said.error
-    assert "5 of 8 files written for 2 patients" in said.output and "content-not-checked" in said.output
+    assert "4 of 8 files written for 2 patients" in said.output and "content-not-checked" in said.output
     written = files(tmp_path / "out")
     assert len(written) == 5 and "report.json" in written
     for name, data in written.items():
@@ -67,7 +68,7 @@ def test_a_folder_is_de_identified_reported_and_found_done(run: Run, source: Pat
         )
     report = json.loads(written["report.json"])["report"]
     assert report["files"]["withheld"] == {"content-not-checked": 1, "damaged": 1}
-    assert report["files"]["not_copied"] == {"not-dicom": 1}
+    assert report["files"]["not_copied"] == {"duplicate": 1, "not-dicom": 1}
     assert report["written"] == {"patients": 2, "studies": 2, "series": 2, "instances": 4}
     assert sum(item["elements"] for item in report["actions"]) > 100
     assert report["anonymity"]["sets"][0]["persons"] == 2
@@ -216,6 +217,55 @@ def test_a_run_that_is_ended_leaves_no_process_and_no_half_file_and_goes_on(sour
     assert len(list((tmp_path / "out").rglob("*.dcm"))) == 400
 
 
+def test_a_run_that_is_killed_leaves_only_whole_files_and_goes_on(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(200):
+        (tmp_path / "in" / str(number)).write_bytes(ct(number=number, size=128))
+    words = [str(word) for word in order(tmp_path / "in", tmp_path, "--workers", "2")]
+    program = [sys.executable, "-c", "from carina.cli.main import main; main()", *words]
+    quiet = subprocess.DEVNULL
+    for least in (1, 40, 120):
+        process = subprocess.Popen(program, stdout=quiet, stderr=quiet, start_new_session=True)
+        until = time.monotonic() + 60
+        while len(list((tmp_path / "out").rglob("*.dcm"))) < least and time.monotonic() < until:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(60)
+        for path in (tmp_path / "out").rglob("[!.]*.dcm"):
+            assert len(pydicom.dcmread(path).PixelData) == 128 * 128 * 2
+    assert subprocess.run(program, capture_output=True, check=True, timeout=120).stdout.count(b"200 of 200")
+    left = [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert len(left) == 201 and not [name for name in left if name.startswith(".")]
+
+
+def test_one_file_may_be_given_instead_of_a_folder(run: Run, source: Path, tmp_path: Path) -> None:
+    said = run(*order(source / "Okafor" / "a.dcm", tmp_path))
+    assert said.code == 0 and "1 of 1 files written" in said.output
+
+
+def test_an_emptied_output_is_filled_again_and_two_outputs_do_not_know_each_other(
+    run: Run, source: Path, tmp_path: Path
+) -> None:
+    first = run(*order(source, tmp_path)).output
+    shutil.rmtree(tmp_path / "out")
+    assert run(*order(source, tmp_path)).output == first.partition("\n")[2]
+    assert len(list((tmp_path / "out").rglob("*.dcm"))) == 4
+    other = run("deid", source, tmp_path / "other", "--key-file", tmp_path / "key", "--profile", "basic")
+    assert other.code == 0 and len(list((tmp_path / "other").rglob("*.dcm"))) == 4
+
+
+def test_what_cannot_be_read_is_counted_and_an_output_that_cannot_be_made_is_told(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "empty").write_bytes(b"")
+    (tmp_path / "in" / "archive.zip").write_bytes(b"PK\3\4" + bytes(100))
+    (tmp_path / "in" / os.fsdecode(b"M\xfcller.dcm")).write_bytes(ct())
+    (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
+    said = run(*order(tmp_path / "in", tmp_path, "--quarantine", tmp_path / "q"))
+    assert said.code == 0 and "1 of 3 files written" in said.output and "2 not-dicom" in said.output
+    (tmp_path / "file").write_text("")
+    run("deid", tmp_path / "in", tmp_path / "file" / "out", "--key-file", tmp_path / "key").complaint(65, "be made")
+
+
 def test_a_file_that_ends_its_worker_twice_has_failed_and_the_others_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,4 +282,4 @@ def test_a_file_that_ends_its_worker_twice_has_failed_and_the_others_go_on(
             finished, again = pool.collect()
             done += finished
             waiting += [[task] for task in again]
-    assert {Path(each.task.path).name: each.outcome for each in done} == {"good": "released", "stuck": FAILED}
+    assert {Path(each.task.path).name: each.outcome for each in done} == {"good": THERE, "stuck": FAILED}

@@ -14,12 +14,13 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from tests.support import ct, part10
 
+from carina.deid.engine import files
 from carina.deid.engine.engine import Engine
 from carina.deid.engine.handling import Handling
 from carina.deid.evidence.anonymity import Anonymity, all_sets, anonymity, band, joined
 from carina.deid.evidence.diff import Difference, differences
 from carina.deid.evidence.mapping import MappingFiles, entries_of
-from carina.deid.evidence.originals import head_of, originals_in, originals_of
+from carina.deid.evidence.originals import originals_in, originals_of
 from carina.deid.evidence.quasi import of_dataset
 from carina.deid.evidence.report import Counted, digest_of, lines_of, report_of
 from carina.deid.evidence.reveal import Original, Originals, WayBack
@@ -169,16 +170,19 @@ def test_a_trail_that_was_touched_is_noticed(tmp_path: Path, harm: str) -> None:
         way.look("P1", "dora")
 
 
-def test_originals_are_read_from_the_beginning_of_a_file(tmp_path: Path) -> None:
-    data = ct(size=512)
+def test_originals_are_read_from_a_file_in_pieces_as_from_its_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, original = ct(size=512), parse(ct(size=512))
     (tmp_path / "ct").write_bytes(data)
-    (tmp_path / "notes").write_text("no DICOM at all")
-    head, original = head_of(tmp_path / "ct"), parse(data)
-    assert head is not None and len(head[0]) < len(data)
-    found = originals_in(head)
+    monkeypatch.setattr(files, "LARGE", 1 << 17)
+    monkeypatch.setattr(files, "_CHUNKS", (1 << 16,))
+    source = files.opened(tmp_path / "ct")
+    assert not source.whole and len(source.data) < len(data)
+    found = originals_in(source.data, source.pieces)
     assert found is not None and found == originals_of(data)
     assert (found.uid, found.patient_id) == (str(original.SOPInstanceUID), str(original.PatientID))
-    assert head_of(tmp_path / "notes") is None and originals_of(b"no DICOM at all") is None
+    assert originals_of(b"no DICOM at all") is None
 
 
 def test_an_identifier_in_another_character_set_is_read_as_it_is_meant() -> None:

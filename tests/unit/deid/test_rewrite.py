@@ -175,7 +175,7 @@ def test_bytes_behind_the_last_frame_do_not_survive() -> None:
     assert header(clean(part10(original))).PixelData == pixels
 
 
-def test_pixels_with_an_overlay_in_their_unused_bits_wait() -> None:
+def test_pixels_with_an_overlay_among_their_stored_bits_wait() -> None:
     original = pydicom.dcmread(BytesIO(ct()))
     original.add_new(0x60000102, "US", 15)
     with pytest.raises(Withheld) as caught:

@@ -223,6 +223,20 @@ def test_a_product_keeps_its_name_unless_it_is_akin_to_the_persons() -> None:
     assert text_of(0x00081090, "LO", "Scanmaster 9", (MODIFIED_DATES,)) is None
 
 
+def test_a_maker_keeps_its_name_and_a_hospital_in_its_place_does_not() -> None:
+    assert text_of(0x00080070, "LO", "Manufacturer name here") == "Manufacturer name here"
+    assert text_of(0x00080070, "LO", "Universitätsklinikum Hintertupf") == "OTHER"
+    assert text_of(0x00080070, "LO", "Παπανδρέουλης") == "OTHER"
+    assert text_of(0x00080070, "LO", "GE Hospital Hintertupf") == "GE"
+    assert text_of(0x00181020, "LO", "Klinikum Hintertupf 7") != "Klinikum Hintertupf 7"
+
+
+def test_a_private_element_may_have_a_vr_like_that_of_the_list() -> None:
+    rules = rules_of((SAFE_PRIVATE,))
+    assert rules.private("GEMS_PARM_01", 0x00431027, "SH").action is Action.KEEP
+    assert rules.private("GEMS_PARM_01", 0x00431027, "UT").action is Action.REMOVE
+
+
 def test_the_institution_stays_under_its_option_only_and_without_persons() -> None:
     options = ("retain_institution_identity",)
     subject = Subject(KEYS, "PSEUDONYM", -100, OWN, frozenset(("BRZEZICKA",)))

@@ -100,3 +100,12 @@ def test_the_head_and_tail_of_a_large_file_have_the_pieces_of_the_whole(syntax: 
     assert parts.pixels == whole.pixels
     assert without_pixels(data[: start - 20], data[end:]) is None
     assert without_pixels(data[: start + 100], b"no element") is None
+
+
+def test_pixels_are_found_however_many_private_elements_stand_behind_them() -> None:
+    dataset = pydicom.dcmread(BytesIO(ct()))
+    for number in range(8):
+        dataset.private_block(0xCB0D, "MAKER", create=True).add_new(number, "LO", "x")
+    found = pieces(part10(dataset))
+    assert found is not None and found.pixels is not None
+    assert PIXEL_DATA not in [piece[0] for piece in found.elements]

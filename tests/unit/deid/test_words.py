@@ -31,6 +31,7 @@ OWN = own()
         "AX LUNG 1.25mm", "Lung_L", "LIVER B-MODE", "T2 TSE SAG", "GTV primary", "CT chest w/o contrast", "PET WB AC",
         "AX DWI b1000", "DWI b 0 400 800", "CHEST PA", "Hodgkin's disease", "Morbus Crohn", "Gleason 7", "Follow-up",
         "Iohexol 300", "4 mm nodule in the right upper lobe.", "512x512", "PTV7000", "SpinalCord", "ABDOMEN^ROUTINE",
+        "DWI b=0,50,400,800", "BrainStem_PRV03", "C-spine", "BI-RADS 4", "CHEST/ABD/PEL", "T1 1024",
         "(pre / post) contrast", "Brown fat", "white matter", "Schädel nativ", "Foie avec contraste",
         "Hígado sin contraste", "Fegato con contrasto", "Lever met contrast", "Wątroba z kontrastem",
         "Fígado sem contraste", "L5/S1", "2.5 mm", "300", "T1 MPRAGE 3D", "kidney stone 4 mm (left)",
@@ -57,6 +58,13 @@ def test_technical_words_stay_as_they_were_written(text: str) -> None:
         ("chest J. Smithsonova", "chest"),
         ("Smithsonova's liver", "liver"),
         ("chest\nSmithsonova\nliver", "chest\nliver"),
+        ("Signed: White", "Signed"),
+        ("chest, IBAN GB29 NWBK 6016 1331 9268 19", "chest"),
+        ("chest 00:1B:44:11:3A:B7 fe80::1", "chest"),
+        ("chest w/o contrast on 3 Feb", "chest w/o contrast"),
+        ("chest, DOB 03/61", "chest"),
+        ("chest, age 93", "chest"),
+        ("chest 93 M", "chest"),
     ],
 )
 def test_names_and_numbers_go_and_the_rest_stays(text: str, left: str) -> None:
@@ -182,3 +190,15 @@ def test_a_meaning_that_the_standard_lacks_is_cleaned_where_descriptors_are() ->
         clean = Dataset()
         codes.put_code(clean, item, OWN, cleaning=cleaning)
         assert clean.CodeMeaning == meaning
+
+
+# --- names that are ordinary words, or nobody's ---------------------------------------------------------------------
+
+
+def test_a_patient_named_like_a_body_part_is_not_named_in_a_description() -> None:
+    assert cleaned("CT HEAD STAGING", own("Head^Michaela")) == "CT STAGING"
+    assert cleaned("CT HEAD STAGING", own("Head^Phantom")) == "CT HEAD STAGING"
+
+
+def test_what_stands_for_no_name_is_nobodys() -> None:
+    assert identifying_words(DataElement(0x00080080, "LO", "name here")).isdisjoint({"NAME", "HERE"})

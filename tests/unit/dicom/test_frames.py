@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.pixels.utils import pack_bits
 from tests.support import ct
 
 from carina.dicom.frames import can_decode, count, decoded, frame_bytes
 from carina.dicom.parse import parse
 from carina.dicom.rendering import Viewport, Window, render
+from carina.dicom.stretch import Stretch
 from carina.dicom.transcode import explicit_little_endian
 from carina.errors import BadInput, InvalidInstance, NotFound
 
@@ -187,3 +188,19 @@ def test_the_size_asked_for_is_kept_to_in_proportion() -> None:
     assert beyond.size == (4, 9)  # what there is of it: one column of two pixels
     with pytest.raises(BadInput):
         render(dataset, viewport=Viewport(9, 9, (4, 0, 1, 1)))
+
+
+def test_frames_of_a_stretch_of_a_file_are_those_of_its_bytes(tmp_path: Path) -> None:
+    pixels = np.arange(3 * 4 * 5, dtype="<u2").reshape(3, 4, 5)
+    (tmp_path / "file").write_bytes(b"before" + pixels.tobytes() + b"behind")
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = EXPLICIT
+    dataset.Rows, dataset.Columns, dataset.NumberOfFrames = 4, 5, 3
+    dataset.BitsAllocated = dataset.BitsStored = 16
+    dataset.SamplesPerPixel, dataset.PixelRepresentation, dataset.PhotometricInterpretation = 1, 0, "MONOCHROME2"
+    with Stretch(tmp_path / "file", 6, 6 + pixels.nbytes) as stretch:
+        dataset.add_new(0x7FE00010, "OW", stretch)
+        assert all((decoded(dataset, number) == pixels[number - 1]).all() for number in (3, 1, 2))
+        stretch.seek(-2, 2)
+        assert stretch.read(10) == pixels.tobytes()[-2:] and stretch.read() == b""

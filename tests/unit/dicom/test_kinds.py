@@ -6,7 +6,15 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 
-from carina.dicom.kinds import CLEANED, PIXELS_TO_CHECK, why_withheld
+from carina.dicom.kinds import (
+    CLEANED,
+    PIXELS_TO_CHECK,
+    PRESENTATIONS,
+    STRUCTURED,
+    is_measured_grey,
+    shows_text_by_kind,
+    why_withheld,
+)
 from carina.model.instance import Reason
 
 CT, MR, SEG = (f"1.2.840.10008.5.1.4.1.1.{tail}" for tail in ("2", "4", "66.4"))
@@ -85,7 +93,7 @@ def test_pictures_wait_for_a_look_at_their_pixels(tail: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "tail", ["88.11", "88.33", "88.59", "11.1", "104.1", "9.1.1", "77.1.6", "77.1.1.1", "481.3", "481.5", "66", "91.1"]
+    "tail", ["88.11", "88.33", "88.59", "11.1", "104.1", "9.1.1", "77.1.1.1", "481.3", "481.5", "66", "91.1"]
 )
 def test_documents_plans_slides_and_states_wait_for_a_look_at_their_content(tail: str) -> None:
     assert why_withheld(image(ROOT + tail)) == Reason.CONTENT_NOT_CHECKED
@@ -151,3 +159,62 @@ def test_video_and_foreign_content_wait() -> None:
 
 def test_no_class_is_in_both_tables() -> None:
     assert not set(CLEANED) & set(PIXELS_TO_CHECK)
+
+
+def test_no_class_is_in_two_of_the_tables() -> None:
+    tables = [set(table) for table in (CLEANED, PIXELS_TO_CHECK, STRUCTURED, PRESENTATIONS)]
+    assert sum(map(len, tables)) == len(set().union(*tables))
+
+
+ALL = ("clean_pixel_data", "clean_structured_content", "clean_graphics")
+
+
+@pytest.mark.parametrize("tail", ["6.1", "1", "1.2", "7", "12.1", "77.1.4", "481.1"])
+def test_pictures_pass_with_clean_pixel_data_and_show_text_by_kind(tail: str) -> None:
+    assert why_withheld(image(ROOT + tail), ("clean_pixel_data",)) is None
+    assert shows_text_by_kind(image(ROOT + tail))
+    assert why_withheld(image(ROOT + tail), ALL[1:]) == Reason.PIXELS_NOT_CHECKED
+
+
+@pytest.mark.parametrize(
+    ("tail", "option"),
+    [("88.33", ALL[1]), ("88.59", ALL[1]), ("481.3", ALL[1]), ("66.1", ALL[1]), ("9.1.1", ALL[1]), ("11.1", ALL[2])],
+)
+def test_content_passes_with_the_option_that_cleans_it_and_no_other(tail: str, option: str) -> None:
+    content = image(ROOT + tail, ContentSequence=Sequence([Dataset()]))
+    assert why_withheld(content, tuple(one for one in ALL if one != option)) == Reason.CONTENT_NOT_CHECKED
+    del content.ContentSequence
+    assert why_withheld(content, (option,)) is None
+
+
+@pytest.mark.parametrize("tail", ["104.1", "66", "77.1.6.1.1.1"])
+def test_documents_raw_data_and_the_unknown_wait_under_all_options(tail: str) -> None:
+    assert why_withheld(image(ROOT + tail), ALL) == Reason.CONTENT_NOT_CHECKED
+
+
+def test_a_slides_label_waits_under_all_options_and_its_tiles_do_not() -> None:
+    for kind in ("LABEL", "OVERVIEW"):
+        slide = image(ROOT + "77.1.6", ImageType=["ORIGINAL", "PRIMARY", kind, "NONE"])
+        assert why_withheld(slide, ALL) == Reason.CONTENT_NOT_CHECKED
+    assert why_withheld(image(ROOT + "77.1.6", ImageType=["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]), ALL) is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"BitsStored": 8},
+        {"Modality": "US"},
+        {"SOPClassUID": ROOT + "7"},
+        {"PhotometricInterpretation": "RGB"},
+        {"ImageType": ["DERIVED", "SECONDARY", "AXIAL"]},
+        {"ImageType": ["DERIVED", "PRIMARY", "SCREEN SAVE"]},
+        {"BurnedInAnnotation": "YES"},
+    ],
+)
+def test_values_of_a_machine_are_measured_though_derived_but_a_picture_of_them_is_not(changes: dict[str, Any]) -> None:
+    derived = image(BitsStored=12, ImageType=["DERIVED", "PRIMARY", "MPR"])
+    assert is_measured_grey(derived)
+    assert shows_text_by_kind(derived)
+    for keyword, value in changes.items():
+        setattr(derived, keyword, value)
+    assert not is_measured_grey(derived)

@@ -10,14 +10,15 @@ import pytest
 from tests.support import LUNG, SCANNER, ct, make_node
 
 from carina.deid.evidence.report import digest_of
-from carina.deid.evidence.reveal import WayBack
-from carina.errors import NotFound
+from carina.deid.evidence.reveal import Original, WayBack
+from carina.deid.profile import load_profile
+from carina.errors import BadInput, NotFound
 from carina.federation.signing import verify
 from carina.model.cohort import OneOf
 from carina.node import clinical, datasets, ingest, snapshots, worker
 from carina.node.evidence import FORM, evidence
 from carina.node.reveal import reveal
-from carina.node.site import Node
+from carina.node.site import Node, Project
 
 TABLE = """patient_id,issuer,sex,birth_date,topography,morphology,diagnosis_date,stage,treatment,vital_status
 A,,F,1960-01-02,C34.1,8140/3,2024-02-10,IIA,surgery,alive
@@ -105,4 +106,42 @@ def test_a_site_that_keeps_no_map_has_no_way_back(tmp_path: Path) -> None:
     made = make_node(tmp_path / "other")
     with pytest.raises(NotFound, match="no map"):
         reveal(made, "ana", "P")
+    made.engine.dispose()
+
+
+@pytest.mark.parametrize("typed", ["DOE^JOHN 12345", "1.2.826.0.1.3680043.8.498.65.1", "2.25.4711", "P123", ""])
+def test_what_is_no_pseudonym_is_not_written_down_when_somebody_asks_for_it(
+    node: Node, tmp_path: Path, typed: str
+) -> None:
+    with pytest.raises(BadInput):
+        reveal(node, "ana", typed)
+    assert [(one.actor, one.subject) for one in node.audit.entries(9, action="revealed")] == [("ana", "")]
+    assert node.way_back is not None
+    assert node.way_back.verify_trail() == 1
+    assert json.loads(node.way_back.trail.read_text())["subject"] == ""
+
+
+def test_a_pseudonym_that_does_not_look_like_one_is_known_by_the_map(node: Node) -> None:
+    assert node.way_back is not None
+    node.way_back.put(node.way_back._sealer.seal([("1.2.3.4", Original("study", "1.2.3.4"))]))
+    assert [one.value for one in reveal(node, "ana", "1.2.3.4")] == ["1.2.3.4"]
+    assert [one.subject for one in node.audit.entries(9, action="revealed")] == ["1.2.3.4"]
+
+
+def test_what_stays_of_a_persons_characteristics_and_the_institution_counts(tmp_path: Path) -> None:
+    options = ["retain_longitudinal_modified_dates", "retain_patient_characteristics", "retain_institution_identity"]
+    profile = load_profile(f'name = "more"\noptions = {json.dumps(options)}\n')
+    made = make_node(tmp_path / "more", projects={LUNG: Project(LUNG, "Lung", profile, "HOSPITAL")})
+    same = {"SmokingStatus": "NO", "PregnancyStatus": 4, "PatientSexNeutered": "UNALTERED", "EthnicGroup": "GROUP B"}
+    other = {"SmokingStatus": "YES", "PregnancyStatus": 1, "PatientSexNeutered": "ALTERED", "EthnicGroup": "GROUP A"}
+    for patient, elements in (("A", same), ("B", same), ("C", other), ("D", same | {"InstitutionName": "Elsewhere"})):
+        ingest.receive(made, ct(patient, elements=elements), SCANNER)
+    while worker.work(made, "test"):
+        pass
+    sets = evidence(made, datasets.create(made, "ana", LUNG, "All").iri)["evidence"]["anonymity"]["sets"]
+    alone = {tuple(one["attributes"]): one["unique"] for one in sets}
+    assert alone["sex", "age"] == 0
+    assert alone["sex", "age", "ethnic_group"] == 1
+    assert alone["sex", "age", "smoking_status", "pregnancy_status", "sex_neutered"] == 1
+    assert alone["sex", "age", "institution", "institution_address"] == 1
     made.engine.dispose()

@@ -18,7 +18,7 @@ from tests.support import LUNG, SCANNER, ct, make_node
 
 from carina.deid.pixels.findings import Box, Findings
 from carina.deid.profile import Profile, load_profile
-from carina.errors import Full, InvalidInstance
+from carina.errors import Busy, FinderUnavailable, Full, InvalidInstance
 from carina.model.instance import Reason
 from carina.node import ingest, pixels, quarantine, worker
 from carina.node.recovery import recover
@@ -371,3 +371,128 @@ def test_two_processes_look_at_each_image_once(opened: Open) -> None:
     drain(node)
     assert sorted(eyes.seen) == sorted(f"A/{number}" for number in range(1, 13))
     assert {fate(node, one) for one in ids} == {("archived", None)}
+
+
+@pytest.mark.parametrize("why", [Busy("The records are held."), Full("There is no room left on the disk.")])
+def test_a_look_whose_end_cannot_be_written_down_is_repeated(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, why: Exception
+) -> None:
+    node = opened()
+    [one] = receive(node, capture())
+
+    def fail(*_: object) -> None:
+        raise why
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pixels, "_settle", fail)
+        for _ in range(pixels.DEATHS + 1):
+            with pytest.raises(type(why)):
+                pixels.work(node, "pixels-1", NOTHING)
+    assert (checks(node)[one]["state"], checks(node)[one]["claimed_by"]) == ("waiting", None)
+    look(node)
+    assert fate(node, one) == ("archived", None)
+
+
+def run_until(node: Node, eyes: Callable[[bytes], Findings], is_done: Callable[[], bool]) -> None:
+    """Run the process of the pixel check until then; at most ten seconds."""
+    stop = threading.Event()
+    running = threading.Thread(target=pixels.run, args=(node, stop, "pixels-1", eyes))
+    running.start()
+    until = time.monotonic() + 10
+    while not is_done() and time.monotonic() < until:
+        time.sleep(0.01)
+    stop.set()
+    running.join()
+    assert is_done()
+
+
+def test_a_claim_that_could_not_be_given_back_at_once_is_given_back_later_and_uncounted(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = opened()
+    [one] = receive(node, capture())
+    monkeypatch.setattr(pixels, "PAUSE", 0.01)
+    refusals = []
+    unclaim = pixels._unclaim
+
+    def held(*given: Any) -> None:
+        refusals.append(given)
+        if len(refusals) <= pixels.DEATHS + 1:
+            raise Busy("The records are held.")
+        unclaim(*given)
+
+    monkeypatch.setattr(pixels, "_unclaim", held)
+
+    def eyes(data: bytes) -> Findings:
+        if len(refusals) <= pixels.DEATHS + 1:
+            raise Busy("The records are held.")
+        return NOTHING(data)
+
+    run_until(node, eyes, lambda: checks(node)[one]["state"] != "waiting")
+    assert checks(node)[one]["state"] == "clean"
+
+
+def test_an_image_of_a_project_that_is_gone_fails_and_holds_nothing_up(opened: Open) -> None:
+    node = opened(samples=True)
+    [one, other] = receive(node, ct("A"), capture("B"))
+    gone = replace(node, projects={})
+    assert pixels.work(gone, "pixels-1", NOTHING)
+    assert pixels.work(gone, "pixels-1", NOTHING)
+    for each in (one, other):
+        assert fate(node, each) == ("quarantined", Reason.FAILED)
+        assert "project" in quarantine.get(node, each).detail
+    quarantine.retry(node, "manager", ids=[one, other])
+    drain(node)
+    look(node)
+    assert {fate(node, each) for each in (one, other)} == {("archived", None)}
+
+
+def test_while_the_text_finder_cannot_start_everything_waits_and_nothing_fails(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = opened()
+    ids = receive(node, capture("A"), capture("B"))
+    monkeypatch.setattr(pixels, "FINDER_PAUSE", 0.01)
+    tries = []
+
+    def blind(_data: bytes) -> Findings:
+        tries.append(1)
+        raise FinderUnavailable
+
+    with caplog.at_level(logging.ERROR):
+        run_until(node, blind, lambda: len(tries) > pixels.DEATHS + 2)
+    assert {record.message for record in caplog.records} == {"text-finder-unavailable"}
+    assert {row["state"] for row in checks(node).values()} == {"waiting"}
+    assert {fate(node, one) for one in ids} == {("quarantined", Reason.PIXELS_NOT_CHECKED)}
+    assert pixels.is_blind(node)
+    look(node)
+    assert {fate(node, one) for one in ids} == {("archived", None)}
+    assert not pixels.is_blind(node)
+
+
+def test_a_new_process_is_not_taken_for_blind_before_it_has_tried(opened: Open) -> None:
+    node = opened()
+    receive(node, capture("A"))
+    with pytest.raises(FinderUnavailable):
+        pixels.work(node, "pixels-1", Eyes(A=FinderUnavailable()))
+    assert pixels.is_blind(node)
+    stop = threading.Event()
+    stop.set()
+    pixels.run(node, stop, "pixels-1", NOTHING)
+    assert not pixels.is_blind(node)
+
+
+@pytest.mark.parametrize("review", ["one", "never"])
+def test_text_that_was_found_does_not_pass_when_the_profile_no_longer_has_it_blanked(opened: Open, review: str) -> None:
+    node = opened(review, samples=True)
+    [one] = receive(node, ct("A"))
+    assert pixels.work(node, "pixels-1", Eyes(A=Findings((BOX,), FINDER)))
+    basic = replace(node, projects={LUNG: replace(node.projects[LUNG], profile=load_profile("basic"))})
+    if review == "one":
+        quarantine.retry(node, "manager", ids=[one])
+    drain(basic)
+    assert fate(node, one) == ("quarantined", Reason.TEXT_IN_PIXELS)
+    drain(node)
+    quarantine.retry(node, "manager", ids=[one])
+    drain(node)
+    assert fate(node, one) == (("quarantined", Reason.TEXT_IN_PIXELS) if review == "one" else ("archived", None))

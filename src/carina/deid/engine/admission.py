@@ -69,7 +69,7 @@ def admit(
     reason = why_withheld(dataset, options) or _why_pixels_wait(dataset, options, findings)
     if reason is not None:
         raise Withheld(reason, reason.sentence)
-    marks = marks_of(dataset, options, findings)
+    marks = marks_of(dataset, options, findings, pseudonymised=handling.pseudonymised)
     if VISUAL_FEATURES in options and marks.faces != "NO":
         raise Withheld(Reason.CONTENT_NOT_CHECKED, "It may show a face, and faces are not removed here.")
     pseudonym, days = str(patient_key(handling.keys, person)), shift_days(handling.keys, person)

@@ -21,6 +21,7 @@ from carina.deid.engine.walker import Pieces
 from carina.deid.pixels.findings import Findings
 from carina.model.instance import Facts
 
+_INSTANCE = 0x00080018
 _MOST_DIFFERENT = 64  # elements; more are as fast from the beginning
 
 
@@ -37,7 +38,7 @@ class Asked(dict[BaseTag, Any]):
         return super().__getitem__(tag)
 
     def __contains__(self, tag: object) -> bool:
-        self.tags.add(tag)  # type: ignore[arg-type]  of a dataset
+        self.tags.add(tag)  # type: ignore[arg-type]
         return super().__contains__(tag)
 
     def get(self, tag: BaseTag, default: Any = None) -> Any:
@@ -123,10 +124,15 @@ class CleanHeader:
         return self._with(entries, gone, new)
 
     def _may_differ(self, gone: set[Entry], new: set[Entry]) -> bool:
-        before, now = ({entry.number for entry in differing} for differing in (gone, new))
+        before, now = {entry.number for entry in gone}, {entry.number for entry in new}
         if self.for_all and before != now:
             return False
-        return self.asked.isdisjoint(before | now) and not any(tag >> 16 & 1 for tag in before | now)
+        if any(entry.number == _INSTANCE and not _is_text(entry.element.value) for entry in new):
+            return False
+        differing = (before | now) - (
+            {_INSTANCE} if _INSTANCE in now else set()
+        )  # asked for, but only whether it is there
+        return self.asked.isdisjoint(differing) and not any(tag >> 16 & 1 for tag in differing)
 
     def _with(self, entries: list[Entry], gone: set[Entry], new: set[Entry]) -> CleanHeader:
         elements, actions = dict(self.elements), self.actions.copy()
@@ -148,6 +154,10 @@ class CleanHeader:
             actions=+actions,
             needles=self.needles if same else needles_of(entries),
         )
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip(" \0"))
 
 
 def words_of(entries: list[Entry]) -> frozenset[str]:

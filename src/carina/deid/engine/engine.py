@@ -90,15 +90,16 @@ class Engine:
         *,
         aliases: Mapping[Person, Person] = NO_ALIASES,
         findings: Findings | None = None,
+        new_only: bool = False,
     ) -> CleanInstance:
-        """The same for a file that was read before."""
+        """The same for a file that was read before; with `new_only`, `FileExistsError` where one is there already."""
         written = None
         if not source.whole and (findings is None or not findings.boxes):
             written = self._walk(source.data, source.pieces, aliases, findings)
         if written is None:
             source = source.all_of_it()
             written = self._written(source.data, source.pieces, aliases, findings)
-        write(target(written.instance), written, source)
+        write(target(written.instance), written, source, new_only=new_only)
         return written.instance
 
     def _written(

@@ -68,8 +68,11 @@ def _read_whole(path: Path) -> Opened:
     return Opened(path, data, pieces(data))
 
 
-def write(place: Path, written: Written, source: Opened) -> None:
-    """Write a clean instance to a new file; it is there when all is written, and not at all if that fails."""
+def write(place: Path, written: Written, source: Opened, *, new_only: bool = False) -> None:
+    """Write a clean instance to a file; it is there when all is written, and not at all if that fails.
+
+    new_only   raise `FileExistsError` where there is a file already, even one that came meanwhile
+    """
     part = f"{place.parent}/.{place.name}.{os.getpid()}.part"
     file = _create(part, place.parent)
     try:
@@ -84,10 +87,26 @@ def write(place: Path, written: Written, source: Opened) -> None:
                 _write_all(file, [written.after])
         finally:
             os.close(file)
-        Path(part).replace(place)
+        _name(Path(part), place, new_only)
     except BaseException:
         Path(part).unlink(missing_ok=True)
         raise
+
+
+def _name(part: Path, place: Path, new_only: bool) -> None:
+    """Give what was written its name."""
+    if new_only:
+        try:
+            place.hardlink_to(part)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links
+            if place.exists():
+                raise FileExistsError from None
+        else:
+            part.unlink()
+            return
+    part.replace(place)
 
 
 def _create(part: str, folder: Path) -> int:

@@ -78,7 +78,7 @@ _CODE_TEXTS = frozenset((0x00080100, 0x00080104, 0x00080119))
 _BY_VR = frozenset(("PN", "DA", "DT"))
 _DATE = re.compile(r"\s*(\d{4})\.?(\d\d)\.?(\d\d)", re.ASCII)
 _NOBODYS = """
-removed unknown unspecified anonymous anonymized anonymised anonym pseudonym none null patient test name
+removed unknown unspecified anonymous anonymized anonymised anonym pseudonym none null patient test name here
 dr md mr mrs ms prof phd sir herr frau sr jr ii iii
 """
 _NAMED_NOBODY = frozenset(_NOBODYS.split())
@@ -177,6 +177,7 @@ def words_of(needle: Needle) -> set[str]:
         found |= {digits, digits.lstrip("0")}
     found |= {whole} if needle.kind is Kind.IDENTIFIER and len(pieces) > 1 else set()
     found |= {word for word in pieces if len(word) >= (4 if needle.kind is Kind.PLACE else _SHORTEST_PIECE)}
+    found -= _NAMED_NOBODY
     if needle.kind is Kind.PLACE:
         return {word for word in found if kind_of(word.upper()) is None and not (word.isdecimal() and len(word) < 5)}
     return {word for word in found if not is_ordinary(word.upper()) and kind_of(word.upper()) is None}

@@ -26,7 +26,7 @@ from carina.deid.engine.walker import PIXEL_DATA, Pieces
 from carina.deid.facts import facts_of, text
 from carina.deid.person import Person
 from carina.deid.pixels.findings import Findings
-from carina.deid.pixels.hidden import native_size, put_pixel_data
+from carina.deid.pixels.hidden import has_overlay_bits, native_size, put_pixel_data
 from carina.deid.rules.rule import Place, Subject
 from carina.deid.words.identifiers import own_of
 from carina.errors import CarinaError
@@ -88,6 +88,8 @@ class Walked:
     ) -> CleanHeader | None:
         """The clean header, worked out from all elements; None where this way cannot go."""
         dataset, asked = _dataset(entries, found)
+        if has_overlay_bits(dataset):
+            return None
         admission = admit(dataset, self._handling, aliases, shared.findings)
         context = self._context(dataset, entries, (found.implicit, shared.reading), admission)
         written, actions = _written(context, entries)

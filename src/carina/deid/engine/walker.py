@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
+from itertools import dropwhile
 
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
@@ -114,7 +115,8 @@ def _root(data: bytes, size: int, start: int, syntax: str, head_only: bool) -> P
     if implicit and data[start + 4 : start + 6] in _SHORT_HEADER | _LONG_HEADER:
         raise _Unusual  # it says implicit, and is not
     elements = walk(data, start, size)
-    pixels = next((piece for piece in elements[-3:] if piece[0] == PIXEL_DATA), None)
+    near = next(dropwhile(lambda piece: piece[0] > PIXEL_DATA, reversed(elements)), None)
+    pixels = near if near is not None and near[0] == PIXEL_DATA else None
     if pixels is not None:
         elements.remove(pixels)
     last = elements[-1] if elements else (0, 0, 0, size + 1)

@@ -17,17 +17,22 @@ FEW = 5
 SETS: tuple[tuple[str, ...], ...] = (
     ("sex", "age"),
     ("sex", "age", "size", "weight"),
+    ("sex", "age", "ethnic_group"),
+    ("sex", "age", "smoking_status", "pregnancy_status", "sex_neutered"),
     ("sex", "age", "body_part"),
+    ("sex", "age", "institution", "institution_address"),
     ("sex", "age", "manufacturer", "device"),
-    ("sex", "age", "size", "weight", "body_part", "manufacturer", "device"),
-)
+    ("sex", "age", "size", "weight", "ethnic_group", "smoking_status", "pregnancy_status", "sex_neutered",
+     "body_part", "institution", "institution_address", "manufacturer", "device"),
+)  # fmt: skip
 """The attributes that are judged together: images alone."""
+CLINICAL = ("site", "morphology", "stage", "treatment", "vital_status", "age_at_diagnosis")
+"""What stays of a person in a clinical table."""
 CLINICAL_SETS: tuple[tuple[str, ...], ...] = (
     ("sex", "age", "site"),
     ("sex", "age", "site", "stage", "treatment", "vital_status"),
-    ("sex", "age", "size", "weight", "body_part", "manufacturer", "device",
-     "site", "morphology", "stage", "treatment", "vital_status", "age_at_diagnosis"),
-)  # fmt: skip
+    (*SETS[-1], *CLINICAL),
+)
 """The same, joint with a clinical table."""
 
 Person = Mapping[str, str]

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from pydicom._uid_dict import UID_dictionary
 from pydicom.dataset import Dataset
 
 from carina.deid.pseudonyms import ProjectKeys, new_uid
@@ -47,7 +46,7 @@ def _uids(dataset: Dataset) -> Iterator[str]:
             many = [element.value] if isinstance(element.value, str) else element.value
             for uid in many:
                 text = str(uid).strip(" \0")
-                if text and text not in UID_dictionary and not text.startswith(_OF_THE_STANDARD):
+                if text and not text.startswith(_OF_THE_STANDARD):
                     yield text
 
 

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 
 import pydicom
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
 
 from carina.deid.evidence.anonymity import band
 from carina.dicom.makers import maker
 from carina.dicom.quiet import quiet
 
+EXACT: Mapping[str, tuple[int, ...]] = {
+    "ethnic_group": (0x00102160, 0x00102162, 0x00102161),  # Ethnic Group, Ethnic Groups, and its Code Sequence
+    "smoking_status": (0x001021A0,),
+    "pregnancy_status": (0x001021C0,),
+    "sex_neutered": (0x00102203,),
+    "institution": (0x00080080, 0x00080082),  # its name, and its Code Sequence
+    "institution_address": (0x00080081,),
+}
+"""The tags of what counts as it stays, by the name under which `anonymity` has it."""
 KEYWORDS = (
     "PatientSex",
     "PatientAge",
@@ -27,7 +40,7 @@ SIZE_BAND, WEIGHT_BAND = 0.05, 5.0
 def quasi_identifiers(path: Path) -> dict[str, str]:
     """Those of a clean file."""
     with quiet():
-        return of_dataset(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(KEYWORDS)))
+        return of_dataset(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[*KEYWORDS, *chain(*EXACT.values())]))
 
 
 def of_dataset(clean: Dataset) -> dict[str, str]:
@@ -41,4 +54,14 @@ def of_dataset(clean: Dataset) -> dict[str, str]:
         "body_part": text["BodyPartExamined"],
         "manufacturer": maker(text["Manufacturer"]) or "",
         "device": text["DeviceSerialNumber"],
+        **{name: ";".join(filter(None, (_text(clean, tag) for tag in tags))) for name, tags in EXACT.items()},
     }
+
+
+def _text(clean: Dataset, tag: int) -> str:
+    """The values of an attribute; of coded ones their codes."""
+    value = clean[tag].value if tag in clean else None
+    if isinstance(value, Sequence):
+        return ";".join(f"{item.get('CodingSchemeDesignator', '')}:{item.get('CodeValue', '')}" for item in value)
+    values = value if isinstance(value, MultiValue) else [value]
+    return ";".join(str(one).strip() for one in values if one is not None)

@@ -20,13 +20,17 @@ from carina.errors import BadInput
 from carina.model.instance import Reason
 
 FORM = "carina-deid-report/1"
+DATASET_FORM = "carina-dataset-evidence/1"
+"""Of a node's evidence of a dataset."""
 WRITTEN = "released"
+DUPLICATE, UNREADABLE = "duplicate", "unreadable"
 NOT_COPIED = {
     "directory": "DICOM directories (DICOMDIR) are not copied: they name files and persons.",
-    "unreadable": "The file cannot be opened or read.",
+    DUPLICATE: "Another file has given the same instance.",
+    UNREADABLE: "The file cannot be opened or read.",
     str(Reason.NOT_DICOM): Reason.NOT_DICOM.sentence,
 }
-"""Outcomes of files that are no DICOM instances, each with what it means."""
+"""Outcomes of files that are no DICOM instances, or none of their own, each with what it means."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,12 @@ def report_of(profile: Profile, project: str, counted: Counted) -> dict[str, Any
             "table": {"standard": "DICOM PS3.15 Table E.1-1", "edition": table.EDITION, "sha256": table.DIGEST},
         },
         "project": project,
-        "profile": {"name": profile.name, "options": list(profile.options), "sha256": profile.digest},
+        "profile": {
+            "name": profile.name,
+            "options": list(profile.options),
+            "review": profile.review,
+            "sha256": profile.digest,
+        },
         "files": {
             "given": sum(counted.outcomes.values()),
             "written": counted.outcomes.get(WRITTEN, 0),
@@ -97,11 +106,12 @@ def digest_of(report: Mapping[str, Any]) -> str:
 
 
 def lines_of(report: Mapping[str, Any]) -> Iterable[str]:
-    """The report for people. Raises `BadInput` if it is none of this form."""
-    if report.get("form") != FORM:
+    """The report, or a node's evidence of a dataset, for people. Raises `BadInput` if it is neither."""
+    lines = {FORM: _lines, DATASET_FORM: _dataset_lines}.get(str(report.get("form")))
+    if lines is None:
         raise BadInput("This is no report of a de-identification, or one of a later form.")
     try:
-        return list(_lines(report))
+        return list(lines(report))
     except (KeyError, TypeError, AttributeError, ValueError):
         raise BadInput("The report lacks what it must have.") from None
 
@@ -113,6 +123,7 @@ def _lines(report: Mapping[str, Any]) -> Iterable[str]:
     yield f"Profile {profile['name']} ({profile['sha256'][:16]}…), project {report['project']}"
     for option in profile["options"]:
         yield f"  {option}"
+    yield f"  readers of images in which text was found: {profile['review']}"
     yield f"{files['written']:>9} of {files['given']} files written"
     yield f"          {people['patients']} patients, {people['studies']} studies, {people['series']} series"
     for name, count in files["withheld"].items():
@@ -121,10 +132,36 @@ def _lines(report: Mapping[str, Any]) -> Iterable[str]:
         yield f"{count:>9} not copied: {name}. {NOT_COPIED[name]}"
     yield f"{pixels['searched']:>9} images searched for text"
     yield f"{pixels['with_text']:>9} images in which text was blanked, at {pixels['places']} places"
+    yield from _element_lines(report["actions"])
+    yield from _anonymity_lines(report["anonymity"])
+
+
+def _dataset_lines(report: Mapping[str, Any]) -> Iterable[str]:
+    made, dataset, holds = report["made_with"], report["dataset"], report["holds"]
+    engines = ", ".join(f"engine {name} ({count} instances)" for name, count in made["engines"].items())
+    yield f"Carina {made['carina']}, {engines}, DICOM PS3.15 edition {made['table']['edition']}"
+    yield f"Dataset {dataset['iri']}, version {dataset['version']} ({dataset['sha256'][:16]}…)"
+    yield f"  of project {dataset['project']} at node {report['node']}, {report['at']}"
+    for profile in made["profiles"]:
+        name = profile["name"] or "not in use any more"
+        yield f"Profile {name} ({profile['sha256'][:16]}…), {profile['instances']} instances"
+        for option in profile["options"] or ():
+            yield f"  {option}"
+    yield f"{holds['instances']:>9} instances, {holds['patients']} patients, {holds['series']} series"
+    for who, count in report["pixels"].items():
+        yield f"{count:>9} instances whose pixels were searched for text by: {who}"
+    yield from _element_lines(report["actions"]["elements"])
+    yield from _anonymity_lines(report["anonymity"])
+
+
+def _element_lines(actions: Sequence[Mapping[str, Any]]) -> Iterable[str]:
     yield "Elements by action and reason"
-    for item in sorted(report["actions"], key=lambda item: -item["elements"]):
+    for item in sorted(actions, key=lambda item: -item["elements"]):
         yield f"{item['elements']:>9} {item['action']}  {item['reason']}"
+
+
+def _anonymity_lines(found: Mapping[str, Any]) -> Iterable[str]:
     yield "Persons who can be told apart by what stays of them"
-    for item in report["anonymity"]["sets"]:
+    for item in found["sets"]:
         names = ", ".join(item["attributes"])
         yield f"{item['unique']:>9} of {item['persons']} alone, smallest group {item['k']}: {names}"

@@ -22,7 +22,8 @@ from typing import Any, Literal
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from carina.errors import Busy, Conflict, NotFound, WrongKey
+from carina.deid.pseudonyms import is_pseudonym
+from carina.errors import BadInput, Busy, Conflict, NotFound, WrongKey
 from carina.model.clock import stamp
 from carina.model.instance import CleanInstance
 from carina.model.keys import derive
@@ -149,15 +150,29 @@ class WayBack:
             self._sealer.forget()
             raise Busy("The map of the way back cannot be written.", "See whether the disk is full.") from None
 
+    def has(self, subject: str) -> bool:
+        """Whether the map has something for this pseudonym or UID; nobody is told what, so it is no look."""
+        return bool(self._rows(subject))
+
+    def _rows(self, pseudonym: str) -> list[tuple[bytes]]:
+        query = "SELECT sealed FROM sealed WHERE pseudonym = ? ORDER BY original"
+        return self._database.execute(query, (pseudonym,)).fetchall()
+
     def look(self, pseudonym: str, actor: str) -> list[Original]:
         """What a pseudonym or new UID stands for; the look is written down first, whatever it finds.
 
         actor   who looks: an account's name
 
-        Raises `NotFound`, and `WrongKey` when the map is another key's.
+        Raises `NotFound`, `WrongKey` when the map is another key's, and `BadInput` for what is no pseudonym: that may
+        be a person's name, so it is not written down.
         """
-        query = "SELECT sealed FROM sealed WHERE pseudonym = ? ORDER BY original"
-        rows = self._database.execute(query, (pseudonym,)).fetchall()
+        rows = self._rows(pseudonym)
+        if not rows and not is_pseudonym(pseudonym):
+            self._write_down({"actor": actor, "action": "reveal", "subject": "", "found": 0})
+            raise BadInput(
+                "This is no pseudonym, and no UID that was made here.",
+                "A pseudonym is P and 16 capitals and digits; a new UID begins with 2.25.",
+            )
         self._write_down({"actor": actor, "action": "reveal", "subject": pseudonym, "found": len(rows)})
         if not rows:
             raise NotFound("The map does not have this pseudonym or UID.", "Check it; it may come from another map.")

@@ -20,8 +20,8 @@ from carina.model.instance import Reason
 Picture = np.ndarray[Any, Any]
 MOST = 512 << 20  # bytes that an image may have when it cannot be compressed again and is written as it is
 _RING = 3  # pixels around a rectangle that tell of its ground, too
-_LOSSLESS = ("1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
-"""RLE, and JPEG 2000, which is written reversibly in both of its syntaxes."""
+_LOSSLESS = tuple(f"1.2.840.10008.1.2.{end}" for end in ("5", "4.80", "4.90", "4.91"))
+"""RLE, JPEG-LS, and JPEG 2000, which is written reversibly in both of its syntaxes."""
 
 
 def fill(frame: Picture, boxes: Iterable[Box]) -> None:
@@ -120,10 +120,14 @@ def _blank_compressed(dataset: Dataset, boxes: tuple[Box, ...]) -> None:
         _blank_decoded(dataset, boxes, total)
         return
     coded = list(generate_frames(dataset.PixelData, number_of_frames=total))
-    for number in range(total):
-        wanted = _of(boxes, number)
-        if wanted:
-            coded[number] = _coded_again(dataset, number, wanted, syntax)
+    try:
+        for number in range(total):
+            wanted = _of(boxes, number)
+            if wanted:
+                coded[number] = _coded_again(dataset, number, wanted, syntax)
+    except RuntimeError:  # the encoder's, as for frames too small for its resolutions
+        _blank_decoded(dataset, boxes, total)
+        return
     dataset.PixelData = encapsulate(coded)
     dataset["PixelData"].is_undefined_length = True
 

@@ -30,7 +30,8 @@ PLACE = struct.Struct("<4i")  # top, left, bottom, right
 MEMORY = 4 << 30  # bytes that the process may write to
 SIDE = 960  # pixels: the longest side at which the model looks
 MOST = 3.0  # how much a small picture is enlarged
-TALL, TALLEST, LEAST_TALL = 0.06, 0.125, 30  # of the picture's shorter side, and pixels: lines are hardly ever taller
+TALL, TALLEST, LEAST_TALL = 0.08, 0.125, 30  # of the picture's shorter side, and pixels: lines are hardly ever taller
+SEEN = 0.35  # how sure the model must be of a place: lines written over one another look less like text
 GUESSED, LEGIBLE = 0.45, 0.6  # how sure a reading must be, from 0 to 1
 _FEWEST_SIGNS = 3  # different ones, for a text to be legible
 _DEATH_SIGNAL, _NO_NEW_PRIVILEGES, _SECCOMP = 1, 38, 22  # prctl(2)
@@ -92,7 +93,13 @@ def detector() -> Callable[[Picture, bool], list[tuple[int, ...]]]:
     from rapidocr_onnxruntime import RapidOCR
 
     cv2.setNumThreads(1)
-    reader: Any = RapidOCR(intra_op_num_threads=1, inter_op_num_threads=1, det_limit_type="max", det_limit_side_len=1e9)
+    reader: Any = RapidOCR(
+        intra_op_num_threads=1,
+        inter_op_num_threads=1,
+        det_limit_type="max",
+        det_limit_side_len=1e9,
+        det_box_thresh=SEEN,
+    )
 
     def sized(colours: Picture) -> Picture:
         rows, columns = colours.shape[:2]
@@ -113,7 +120,13 @@ def detector() -> Callable[[Picture, bool], list[tuple[int, ...]]]:
         shown = sized(colours)
         scale = np.array((shown.shape[1] / colours.shape[1], shown.shape[0] / colours.shape[0]))
         cuts = reader.get_crop_img_list(shown, np.array([corner * scale for corner in corners], np.float32))
-        return [(str(text), float(score)) for text, score, *_ in reader.text_rec(cuts)[0]]
+        told = [(str(text), float(score)) for text, score, *_ in reader.text_rec(cuts)[0]]
+        upright = [number for number, corner in enumerate(corners) if _is_upright(corner)]
+        if upright:  # they were turned one way to be read; it may have been the wrong one
+            turned = reader.text_rec([np.ascontiguousarray(cuts[number][::-1, ::-1]) for number in upright])[0]
+            for number, (text, score, *_) in zip(upright, turned, strict=True):
+                told[number] = max(told[number], (str(text), float(score)), key=lambda one: one[1])
+        return told
 
     def find(picture: Picture, legible: bool) -> list[tuple[int, ...]]:
         colours = np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else np.ascontiguousarray(picture[..., ::-1])
@@ -160,6 +173,12 @@ def _wanted(height: float, shorter: int, legible: bool) -> float:
 def _height(corners: Picture) -> float:
     """The shorter side of a place: how tall its letters are at most."""
     return float(min(np.hypot(*(corners[0] - corners[1])), np.hypot(*(corners[1] - corners[2]))))
+
+
+def _is_upright(corners: Picture) -> bool:
+    """Whether a place is that much taller than wide that its text runs up or down."""
+    width, height = np.hypot(*(corners[0] - corners[1])), np.hypot(*(corners[0] - corners[3]))
+    return bool(height >= 1.5 * width)
 
 
 def _bounds(corners: Picture, rows: int, columns: int) -> tuple[int, ...]:

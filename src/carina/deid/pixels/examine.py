@@ -1,7 +1,8 @@
 """A search of one instance's pixels for text: look, blank, look again.
 
 What a frame shows depends on how its values are made grey, so each is looked at in more than one way: over its whole
-range, over the range of most of its pixels, and each value that is drawn in strokes by itself.
+range, over the range of most of its pixels, and each value that is drawn in strokes by itself; numbers of colours both
+in those colours and as they are, since two of them may look alike.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pydicom.pixels.processing import apply_color_lut
 from carina.deid.pixels.blank import fill
 from carina.deid.pixels.finder import TextFinder, finder_version
 from carina.deid.pixels.findings import Box, Findings
+from carina.deid.pixels.hidden import clear_overlay_bits
 from carina.deid.pixels.screen import stroke_values
 from carina.dicom import frames as of
 from carina.dicom.kinds import is_measured_grey
@@ -26,17 +28,19 @@ Picture = np.ndarray[Any, Any]
 EACH = 24  # frames that are all looked at; of more, so many that lie evenly among them, and what all have in common
 ROUNDS = 3  # how often what is found is blanked and looked for again
 _STROKES = 2  # values drawn in strokes that are looked at by themselves
-_ENDS, _SIDES = 0.35, 0.1  # of a line's height: how far letters may reach out of what is found
+_COLOUR, _COLOURED = 60, 0.002  # between the channels of a coloured pixel; of the pixels, so many make a colour image
+_ENDS, _SIDES = 0.35, 0.04  # of a line's height: how far letters may reach out of what is found
 _SAME = 0.7  # of the smaller of two boxes: so much in common, and they are one line found twice
 
 
-def examine(data: bytes, finder: TextFinder) -> Findings:
+def examine(source: bytes | Dataset, finder: TextFinder) -> Findings:
     """Where text stands in an instance's pixels, so that nothing is found once it is blanked.
 
     Of grey values that a machine measured only what can be read counts, since vessels and bones may look like text.
     Raises `NotDicom`, `InvalidInstance` where the pixels cannot be decoded, and `Withheld` where the finder fails.
     """
-    dataset = parse(data)
+    dataset = parse(source) if isinstance(source, bytes) else source
+    clear_overlay_bits(dataset)
     plain = is_measured_grey(dataset)
     total = of.count(dataset)
     numbers = range(total) if total <= EACH else sorted({number * (total - 1) // (EACH - 1) for number in range(EACH)})
@@ -67,8 +71,11 @@ def _search(frame: Picture, finder: TextFinder, plain: bool, palette: Dataset | 
     """The boxes of one frame, and whether a last look found no more."""
     left, found = frame.copy(), list[Box]()
     for _ in range(ROUNDS):
-        shown = left if palette is None else apply_color_lut(left, palette)
-        more = [box for picture in pictures(shown) for box in finder.find(picture, legible=plain)]
+        more = [
+            box
+            for picture, doubtful in _views(left, palette)
+            for box in finder.find(picture, legible=plain or doubtful)
+        ]
         if not more:
             return found, True
         wider = _merged([_widened(box, frame.shape) for box in more])
@@ -119,20 +126,27 @@ def _area(box: Box) -> int:
     return max(0, box.bottom - box.top) * max(0, box.right - box.left)
 
 
-def pictures(frame: Picture) -> Iterator[Picture]:
-    """A frame as pictures of unsigned bytes: rows, columns[, RGB]."""
-    if frame.ndim == 3:
-        yield frame if frame.dtype == np.uint8 else _bytes(frame, frame.min(), frame.max())
-        return
+def _views(frame: Picture, palette: Dataset | None) -> Iterator[tuple[Picture, bool]]:
+    """A frame as pictures of unsigned bytes, rows, columns[, RGB], and whether each shows more than a person would see,
+    so that only what can be read counts."""
+    if palette is not None:
+        yield _bytes(colours := apply_color_lut(frame, palette), colours.min(), colours.max()), False
     low, high = frame.min(), frame.max()
+    if frame.ndim == 3:
+        shown = frame if frame.dtype == np.uint8 else _bytes(frame, low, high)
+        yield shown, False
+        white = shown.min(axis=2)  # white letters stand out of colours here
+        if (shown.max(axis=2) - white > _COLOUR).mean() > _COLOURED:
+            yield white, True
+        return
     if low == high:
         return
-    yield _bytes(frame, low, high)
+    yield _bytes(frame, low, high), palette is not None
     first, last = np.percentile(frame, (1, 99))
-    if (last - first) < 0.6 * (float(high) - float(low)) and last > first:
-        yield _bytes(frame, first, last)
+    if (last - first) < 0.6 * (float(high) - float(low)) and last > first and palette is None:
+        yield _bytes(frame, first, last), False
     for value in stroke_values(frame)[:_STROKES]:
-        yield (frame == value).astype(np.uint8) * 255
+        yield (frame == value).astype(np.uint8) * 255, True
 
 
 def _bytes(frame: Picture, low: float, high: float) -> Picture:

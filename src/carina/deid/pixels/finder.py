@@ -7,7 +7,7 @@ import select
 import subprocess
 import sys
 import time
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from carina.deid.pixels.detector import PLACE, REPLY, REQUEST
 from carina.deid.pixels.findings import Box
-from carina.errors import Withheld
+from carina.errors import FinderUnavailable, Withheld
 from carina.model.instance import Reason
 
 Picture = np.ndarray[Any, Any]
@@ -23,6 +23,8 @@ ENVIRONMENT = {"ORT_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1", "PATH": "/u
 """All that the process is given: nothing of ours, no home to leave anything in."""
 PATIENCE = 90.0  # seconds for one picture, the loading of the models apart
 _LOADING = 120.0  # seconds
+_EMPTY: Picture = np.zeros((64, 64), np.uint8)
+_PACKAGE = "rapidocr-onnxruntime"
 
 
 class TextFinder:
@@ -31,6 +33,7 @@ class TextFinder:
     def __init__(self, patience: float = PATIENCE) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._patience = patience
+        self._has_answered = False
 
     def __enter__(self) -> TextFinder:
         return self
@@ -51,13 +54,16 @@ class TextFinder:
         legible   leave out what cannot be read as three letters or digits: for pictures that are not expected to show
                   any, where bones and vessels may look like text
 
-        A process that dies or takes too long is started anew, once for a picture; then `Withheld`.
+        A process that dies or takes too long is started anew, once for a picture; then `Withheld`. Raises
+        `FinderUnavailable` where none has ever answered, and it ends with an empty picture too.
         """
         for _ in range(2):
             try:
                 return self._asked(frame, legible)
             except (OSError, EOFError, TimeoutError):
                 self.close()
+        if not self._has_answered and self._ends():
+            raise FinderUnavailable
         raise Withheld(Reason.PIXELS_NOT_CHECKED, "The text finder could not look at the pixels.")
 
     def close(self) -> None:
@@ -69,6 +75,17 @@ class TextFinder:
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
                     pipe.close()
+
+    def _ends(self) -> bool:
+        """Whether its process ends before it answers of an empty picture: then it is not the picture's fault."""
+        try:
+            self._asked(_EMPTY, False)
+        except TimeoutError:
+            self.close()
+        except (OSError, EOFError):
+            self.close()
+            return True
+        return False
 
     def _asked(self, frame: Picture, legible: bool) -> list[Box]:
         samples = 1 if frame.ndim == 2 else frame.shape[2]
@@ -82,6 +99,7 @@ class TextFinder:
         out = process.stdout.fileno()
         (count,) = REPLY.unpack(_read(out, REPLY.size, until))
         places = _read(out, PLACE.size * count, until)
+        self._has_answered = True
         return [Box(*PLACE.unpack_from(places, number * PLACE.size)) for number in range(count)]
 
     def _started(self) -> subprocess.Popen[bytes]:
@@ -100,8 +118,11 @@ class TextFinder:
 
 
 def finder_version() -> str:
-    """The text finder's name and version, as a report states it."""
-    return f"rapidocr-onnxruntime {version('rapidocr-onnxruntime')}"
+    """The text finder's name and version, as a report states it. Raises `FinderUnavailable` where it is not there."""
+    try:
+        return f"{_PACKAGE} {version(_PACKAGE)}"
+    except PackageNotFoundError:
+        raise FinderUnavailable from None
 
 
 def _write(descriptor: int, data: bytes, until: float) -> None:

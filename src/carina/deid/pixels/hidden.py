@@ -1,16 +1,19 @@
 """What hides beside the pixels in Pixel Data (7FE0,0010): overlay planes in unused bits, bytes beyond the last frame,
 comments in compressed frames.
 
-The pixels themselves are not touched.
+The pixels themselves are not touched: of their samples, the bits that are stored.
 """
 
 from __future__ import annotations
 
 import struct
+from itertools import pairwise
 
+import numpy as np
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
+from pydicom.uid import UID, ExplicitVRBigEndian
 
 from carina.deid.pixels.streams import CLEANERS
 from carina.errors import Withheld
@@ -24,17 +27,18 @@ _SHORTEST = 6  # letters: a shorter word may occur in compressed bytes by chance
 def put_pixel_data(clean: Dataset, dataset: Dataset, syntax: str, compressed: bool, own: frozenset[str]) -> None:
     """Write the dataset's Pixel Data, if it has any, into `clean`; compressed frames with a table of their places.
 
-    Raises `Withheld` (pixels not checked) where the pixels' unused bits hold an overlay, where they are fewer than the
-    header says, or where compressed frames are not what their transfer syntax says or hold a text.
+    An overlay in the pixels' unused bits is cleared. Raises `Withheld` (pixels not checked) where it cannot be, where
+    the pixels are fewer than the header says, or where compressed frames are not what their transfer syntax says or
+    hold a text.
     """
     for tag, bits in _FLOATS.items():
         if tag in dataset:
             _put_floats(clean, dataset, tag, bits)
     if PIXEL_DATA not in dataset:
         return
-    if _has_overlay_bits(dataset):
-        raise _withheld("Its pixel data carries overlay planes in unused bits.")
     value = dataset[PIXEL_DATA].value
+    if value and has_overlay_bits(dataset):
+        value = _without_overlays(dataset, value, compressed)
     if not value:
         clean[PIXEL_DATA] = dataset[PIXEL_DATA]
         return
@@ -43,7 +47,7 @@ def put_pixel_data(clean: Dataset, dataset: Dataset, syntax: str, compressed: bo
         clean[PIXEL_DATA] = DataElement(PIXEL_DATA, "OB", data, is_undefined_length=True)
         return
     length = native_size(dataset, len(value))
-    if length == len(value):
+    if value is dataset[PIXEL_DATA].value and length == len(value):
         clean[PIXEL_DATA] = dataset[PIXEL_DATA]
     else:
         clean[PIXEL_DATA] = DataElement(PIXEL_DATA, dataset[PIXEL_DATA].VR, value[:length] + bytes(length % 2))
@@ -62,10 +66,8 @@ def _put_floats(clean: Dataset, dataset: Dataset, tag: int, bits: int) -> None:
 def native_size(dataset: Dataset, given: int) -> int:
     """How many bytes of native Pixel Data that has `given` bytes are the frames' own.
 
-    Raises `Withheld` as `put_pixel_data` does.
+    Raises `Withheld` as `put_pixel_data` does. Not for pixels with `has_overlay_bits`.
     """
-    if _has_overlay_bits(dataset):
-        raise _withheld("Its pixel data carries overlay planes in unused bits.")
     length = _native_length(dataset)
     if not 0 < length <= given:
         raise _withheld("Its pixel data is shorter than its header says, or its header does not say how long it is.")
@@ -91,7 +93,7 @@ def _clean_frames(dataset: Dataset, value: bytes, syntax: str, own: frozenset[st
         raise _withheld("Its compressed frames are not as their transfer syntax says.") from None
     if len(frames) != count:
         raise _withheld("Its compressed frames are not as many as its header says.")
-    words = [word.encode() for word in own if len(word) >= _SHORTEST and word.isalnum()]
+    words = [word.encode() for word in own if len(word) >= _SHORTEST and word.isalnum() and not _rises(word)]
     for frame in frames:
         capitals = frame.upper()
         if any(word in capitals for word in words):
@@ -99,10 +101,48 @@ def _clean_frames(dataset: Dataset, value: bytes, syntax: str, own: frozenset[st
     return encapsulate(frames)
 
 
-def _has_overlay_bits(dataset: Dataset) -> bool:
+def _rises(word: str) -> bool:
+    """Whether its characters go up or down in steps of one, as a run of pixels may: 123456."""
+    return len({ord(second) - ord(first) for first, second in pairwise(word)} - {0}) <= 1
+
+
+def has_overlay_bits(dataset: Dataset) -> bool:
     """Whether an overlay plane (60xx) has a position (60xx,0102) but no data of its own (60xx,3000), PS3.5 8.1.2."""
+    return bool(_overlays_in_pixels(dataset))
+
+
+def clear_overlay_bits(dataset: Dataset) -> None:
+    """Clear the overlays in the unused bits of the dataset's native pixels. Raises `Withheld` where they cannot be."""
+    if PIXEL_DATA in dataset and dataset[PIXEL_DATA].value and has_overlay_bits(dataset):
+        compressed = UID(dataset.file_meta.TransferSyntaxUID).is_encapsulated
+        dataset[PIXEL_DATA].value = _without_overlays(dataset, dataset[PIXEL_DATA].value, compressed)
+
+
+def _overlays_in_pixels(dataset: Dataset) -> list[int]:
     groups = ((0x6000 + 2 * plane) << 16 for plane in range(16))
-    return any(group | 0x0102 in dataset and group | 0x3000 not in dataset for group in groups)
+    return [group for group in groups if group | 0x0102 in dataset and group | 0x3000 not in dataset]
+
+
+def _without_overlays(dataset: Dataset, value: bytes, compressed: bool) -> bytes:
+    """Native pixels with each bit outside Bits Stored cleared, or set where the sign is (PS3.5 section 8.1.1).
+
+    Only whole samples in which the overlays truly lie beside the stored bits; all else raises `Withheld`.
+    """
+    allocated, stored = _number(dataset, "BitsAllocated", 0), _number(dataset, "BitsStored", 0)
+    low = _number(dataset, "HighBit", -1) + 1 - stored
+    places = [dataset[group | 0x0102].value for group in _overlays_in_pixels(dataset)]
+    beside = [isinstance(bit, int) and 0 <= bit < allocated and not low <= bit < low + stored for bit in places]
+    big = UID(dataset.file_meta.TransferSyntaxUID) == ExplicitVRBigEndian
+    if compressed or allocated not in (8, 16, 32) or not 0 < stored <= allocated - low <= allocated or not all(beside):
+        raise _withheld("Its pixel data carries overlay planes in bits that cannot be cleared.")
+    kind = np.dtype(f"{'>' if big else '<'}u{allocated // 8}")
+    samples = np.frombuffer(value, kind, len(value) // kind.itemsize)
+    mask = ((1 << stored) - 1) << low
+    kept = samples & kind.type(mask)
+    if _number(dataset, "PixelRepresentation", 0) == 1 and stored + low < allocated:
+        sign = ((1 << allocated) - 1) & ~((1 << (low + stored)) - 1)
+        kept = np.where(samples & kind.type(1 << (low + stored - 1)), kept | kind.type(sign), kept)
+    return bytes(kept.astype(kind).tobytes()) + bytes(len(value) % kind.itemsize)
 
 
 def _native_length(dataset: Dataset) -> int:

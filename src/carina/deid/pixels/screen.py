@@ -15,7 +15,7 @@ import numpy as np
 Picture = np.ndarray[Any, Any]
 THICKEST = 14  # pixels
 STANDING = 0.10  # of the range from the lowest to the highest value
-FEWEST = 24  # edges of one value that may be a text; a line of ten small letters has some 60
+FEWEST = 12  # edges of one value, in every second row, that may be a text; a line of ten small letters has some 30
 
 
 def suspicious(frame: Picture) -> bool:
@@ -30,42 +30,46 @@ def stroke_values(frame: Picture) -> list[int]:
     low, high = int(frame.min()), int(frame.max())
     if high - low < 8:
         return []
-    values, width = _from_zero(frame, low, high).ravel(), frame.shape[1]
+    values = _signed(frame, high - low)
     limit = max(4, int((high - low) * STANDING))
-    steps = values[1:] - values[:-1]  # from the last pixel of a row to the first of the next too: left out below
-    even = values[1:-width] == values[1 + width :]
-    found: dict[int, int] = {}
-    for stands in (steps > limit, steps < -limit):
-        edges = np.flatnonzero(stands[:-width] & stands[width:] & even) + 1
-        if edges.size >= FEWEST:
-            _count(found, values, edges, width, limit)
-    return sorted((value + low for value in found), key=lambda value: -found[value - low])
+    upper, lower = values[: frame.shape[0] // 2 * 2 : 2], values[1::2]  # pairs of rows
+    steps = upper[:, 1:] - upper[:, :-1]
+    steps += limit
+    stands = steps.view(f"u{steps.itemsize}") > 2 * limit  # less than -limit, or more than limit
+    stands &= upper[:, 1:] == lower[:, 1:]
+    rows, columns = np.divmod(np.flatnonzero(stands), frame.shape[1] - 1)
+    if rows.size < FEWEST:
+        return []
+    found = _strokes(frame, rows * 2, columns + 1, limit)
+    return sorted(found, key=lambda value: -found[value])
 
 
-def _from_zero(frame: Picture, low: int, high: int) -> Picture:
-    """The frame less its lowest value, in the smallest kind of number that holds its differences."""
-    if high - low >= 1 << 15:
-        return frame.astype(np.int64) - low
-    if frame.dtype.kind == "i" and frame.dtype.itemsize == 1:
-        frame = frame.astype(np.int16)
-    return (frame - frame.dtype.type(low)).astype(np.int16, copy=False)
+def _signed(frame: Picture, reach: int) -> Picture:
+    """The frame as signed numbers that hold its differences, by two's complement: up to `reach`, and both ways."""
+    if reach >= 1 << 15 or frame.dtype.itemsize > 2 or not frame.dtype.isnative:
+        return frame.astype(np.int64)
+    return frame.view(np.int16) if frame.dtype.itemsize == 2 else frame.astype(np.int16)
 
 
-def _count(found: dict[int, int], values: Picture, edges: Picture, width: int, limit: int) -> None:
-    """Add to `found` the values of which enough edges begin a stroke, and how many do."""
-    edges = edges[edges % width > 0]
-    kinds, kind, counts = np.unique(values[edges], return_inverse=True, return_counts=True)
-    edges = edges[(counts >= FEWEST)[kind]]
-    if not edges.size:
-        return
-    of = values[edges].astype(np.int64)
-    sign = np.sign(of - values[edges - 1])
-    room = width - 1 - edges % width
-    ends = np.zeros(len(edges), bool)
+def _strokes(frame: Picture, rows: Picture, columns: Picture, limit: int) -> dict[int, int]:
+    """The values of which enough edges begin a stroke, and how many do.
+
+    rows, columns   of the edges: pixels that stand out from their left neighbours
+    """
+    of = frame[rows, columns].astype(np.int64)
+    sign = np.sign(of - frame[rows, columns - 1])
+    kept = (of - frame[rows + 1, columns - 1]) * sign > limit
+    kept &= _frequent(of)
+    rows, columns, of, sign = rows[kept], columns[kept], of[kept], sign[kept]
+    ends = np.zeros(of.size, bool)
     for step in range(1, THICKEST + 1):
-        behind = values[edges + np.minimum(step, room)]
+        behind = frame[rows, np.minimum(columns + step, frame.shape[1] - 1)]
         ends |= (of - behind) * sign > limit
     kinds, counts = np.unique(of[ends], return_counts=True)
-    for one, count in zip(kinds.tolist(), counts.tolist(), strict=True):
-        if count >= FEWEST:
-            found[one] = found.get(one, 0) + count
+    return {one: count for one, count in zip(kinds.tolist(), counts.tolist(), strict=True) if count >= FEWEST}
+
+
+def _frequent(of: Picture) -> Picture:
+    """Which of these are of a value that enough of them have."""
+    _, kind, counts = np.unique(of, return_inverse=True, return_counts=True)
+    return np.asarray((counts >= FEWEST)[kind])

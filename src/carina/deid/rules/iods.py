@@ -13,9 +13,10 @@ from enum import IntEnum
 from functools import cache, lru_cache
 from importlib import resources
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from carina.deid.rules.rule import Place
+if TYPE_CHECKING:
+    from carina.deid.rules.rule import Place
 
 
 class Type(IntEnum):

@@ -196,9 +196,12 @@ def number(otherwise: Step, element: DataElement, subject: Subject) -> DataEleme
 def measured(element: DataElement, subject: Subject) -> DataElement | None:
     """Samples, points or indices in bytes, which are no text."""
     value = element.value
-    return element if isinstance(value, bytes) and not numbers.is_text(value) else None
+    if not isinstance(value, bytes) or numbers.is_text(value):
+        return None
+    return None if len(value) < _FEW_BYTES and texts.names(value.decode("latin-1"), subject.own) else element
 
 
+_FEW_BYTES = 1 << 10  # in more, a word may stand by chance
 _AGE = re.compile(r"(\d{1,3})([DWMY])", re.ASCII)
 _PER_YEAR = {"D": 365.25, "W": 52.1775, "M": 12, "Y": 1}
 OLDEST = 89
@@ -229,7 +232,8 @@ def technical(otherwise: Step, element: DataElement, subject: Subject) -> DataEl
     """A text of `texts.TECHNICAL`: stays if it speaks of technique only and holds no word of this person's."""
     found = values_of(element)
     if all(
-        (texts.is_technical(text) or terms.is_standard(text)) and not texts.names(text, subject.own) for text in found
+        (texts.is_technical(text) or terms.is_standard(text)) and not texts.names_in_free_text(text, subject.own)
+        for text in found
     ):
         return DataElement(element.tag, vr_of(element), found)
     return otherwise(element, subject)
@@ -237,10 +241,22 @@ def technical(otherwise: Step, element: DataElement, subject: Subject) -> DataEl
 
 def described(otherwise: Step, element: DataElement, subject: Subject) -> DataElement | None:
     """C of Clean Descriptors: each value without what may identify, see `cleaning`; `otherwise` where nothing stays."""
-    found = [cleaned(text, subject.own) if text else "" for text in values_of(element)]
+    vr = vr_of(element)
+    found = [
+        _fitted(cleaned(text, subject.own), text, _LONGEST.get(vr, 0)) if text else "" for text in values_of(element)
+    ]
     if not any(found):
         return otherwise(element, subject)
-    return DataElement(element.tag, vr_of(element), found)
+    return DataElement(element.tag, vr, found)
+
+
+_LONGEST = {"LO": 64, "SH": 16}
+"""Characters, PS3.5 section 6.2."""
+
+
+def _fitted(text: str, original: str, longest: int) -> str:
+    """A text that was cleaned, as long as its VR may be; one that is as it came stays, however long."""
+    return text if not longest or len(text) <= longest or text == original else text[:longest].rsplit(" ", 1)[0]
 
 
 def values_of(element: DataElement) -> list[str]:

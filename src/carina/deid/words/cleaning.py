@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from carina.deid.words.patterns import CUT, without_forms
-from carina.deid.words.texts import spellings
+from carina.deid.words.texts import ALSO_ORDINARY, spellings
 from carina.deid.words.vocabulary import Kind, kind_of
 
 _LONGEST_KEPT = 2048  # characters of a text that is worth remembering
@@ -142,11 +142,16 @@ def _is_number(word: str) -> bool:
     if word.isdecimal():
         return len(word) < len("1000") or (len(word) == len("1000") and _is_round(word))
     parts = re.split("[.,]", word)
+    if len(parts) > 2 and "." not in word:  # 0,50,400,800: b values
+        return all(
+            (len(part) <= len("1000") and int(part) % 50 == 0 and part[:1] != "0") or part == "0" for part in parts
+        )
     return len(parts) == 2 and len(parts[0]) <= 4 and len(parts[1]) <= 4 and sum(map(len, parts)) <= 6
 
 
 def _is_round(digits: str) -> bool:
-    return int(digits) % 50 == 0 and not 1850 <= int(digits) <= 2100
+    """A multiple of fifty that is no year, or the side of a matrix."""
+    return digits in ("1024", "1536", "2048", "4096") or (int(digits) % 50 == 0 and not 1850 <= int(digits) <= 2100)
 
 
 def _is_designation(word: str) -> bool:
@@ -176,6 +181,8 @@ def _is_own(shown: str, word: str, own: frozenset[str]) -> bool:
     bare = word.strip("0123456789.,'")
     if word in own or bare in own or word.replace("'", "") in own or bare.removesuffix("'S") in own:
         return True
+    if word + ALSO_ORDINARY in own or bare.removesuffix("'S") + ALSO_ORDINARY in own:
+        return True
     if word.isalpha() and shown.isascii():
         return False
     return any(part in own or part.strip("0123456789") in own for part in spellings(shown) if len(part) > 1) or any(
@@ -191,7 +198,11 @@ DR PROF PROFESSOR MRS MISS HERR HERRN FRAU FR HR MME MLLE MONSIEUR MADAME SENOR 
 MEVR MW PAN PANI LEK DOC DOTTORE SIGNOR SIGNORA MR MS MX SIR LADY NURSE MTRA DRA DOKTOR DOCTOR DOKTER DOUTOR PT PAT NAME
 NAMED
 """
-_LISTED_GIVERS = "BY PER FOR VON DURCH PAR POR DOOR PRZEZ DA DE VAN DI DEL OD FROM TO FUR POUR PARA VOOR DLA"
+_LISTED_GIVERS = """
+BY PER FOR VON DURCH PAR POR DOOR PRZEZ DA DE VAN DI DEL OD FROM TO FUR POUR PARA VOOR DLA SIGNED READ READER REVIEWED
+REVIEWER APPROVED REPORTED VERIFIED DICTATED CHECKED CONFIRMED REFERRER REFERRED OPERATOR TECH TECHNICIAN TECHNOLOGIST
+RADIOGRAPHER SONOGRAPHER RADIOLOGIST PHYSICIAN SURGEON MTA MTRA OPERATEUR UNTERSUCHER BEFUNDER ZUWEISER UBERWEISER ARZT
+"""
 _TITLES = frozenset(_LISTED_TITLES.split())
 _ALSO_TERMS = frozenset(("MR", "MS", "DR", "SR", "MRS", "PAT", "PT", "PAN", "FR", "HR", "MW"))
 _GIVERS = frozenset(_LISTED_GIVERS.split())

@@ -16,9 +16,10 @@ from pydicom.dataset import Dataset
 from pydicom.valuerep import PersonName
 
 from carina.deid.words.cleaning import unknown_words
-from carina.deid.words.texts import is_ordinary, pieces, spellings
+from carina.deid.words.texts import ALSO_ORDINARY, is_ordinary, pieces, spellings
 from carina.deid.words.vocabulary import kind_of
 
+_PATIENTS = 0x0010  # the group of the patient's own attributes
 _SHORTEST = 3
 _SHORTEST_NAME = 2  # Li, Wu
 _SHORTEST_NUMBER = 4  # digits of a part of an identifier; the whole of one counts from three
@@ -26,7 +27,8 @@ _SHORTEST_TYPED = 4  # a word, or the digits, in a text that somebody typed
 _NONE: frozenset[str] = frozenset()
 _LISTED_TITLES = "DR MR MS MRS MISS PROF PROFESSOR MD PHD MSC BSC RN JR SR II III IV HERR FRAU DIPL MED"
 _TITLES = frozenset(_LISTED_TITLES.split())
-_NOBODYS = frozenset("NAME HERE UNKNOWN UNSPECIFIED ANONYMOUS ANONYMIZED ANONYMISED REMOVED NONE NULL TEST".split())
+_LISTED_NOBODYS = "NAME HERE UNKNOWN UNSPECIFIED ANONYMOUS ANONYMIZED ANONYMISED REMOVED NONE NULL TEST"
+_NOBODYS = frozenset(_LISTED_NOBODYS.split())
 """Stand where a name or an identifier would: they are nobody's."""
 
 _IDENTIFIERS = """
@@ -113,6 +115,8 @@ def _words_in(element: DataElement, naming: bool) -> Iterator[str]:
     if words_of is not None:
         for text in _texts(element.value):
             yield from words_of(text)
+            if words_of is _words_of_name and tag >> 16 == _PATIENTS:
+                yield from _ordinary_names(text)
 
 
 def _words_of_name(text: str) -> Iterator[str]:
@@ -129,6 +133,13 @@ def _words_of_name(text: str) -> Iterator[str]:
             yield parts[1] + parts[0]
         for component in group.split("^"):
             yield from (word for word in spellings(component) if len(word) > _SHORTEST and word not in _TITLES)
+
+
+def _ordinary_names(text: str) -> Iterator[str]:
+    """Parts of a patient's name that are ordinary words, marked; none where all are, as in the name of a phantom."""
+    parts = [word for word in pieces(text) if word not in _TITLES and len(word) >= _SHORTEST_NAME]
+    if any(kind_of(word) is None and word not in _NOBODYS and not any(map(str.isdecimal, word)) for word in parts):
+        yield from (word + ALSO_ORDINARY for word in parts if len(word) >= _SHORTEST_TYPED and is_ordinary(word))
 
 
 def _words_of_identifier(text: str) -> Iterator[str]:

@@ -188,3 +188,12 @@ def names(text: str, own: frozenset[str]) -> bool:
     if not own.isdisjoint(found):
         return True
     return any(word in joined for word in _long_words(own)) if len(joined) > _LONG else False
+
+
+ALSO_ORDINARY = "?"
+"""After a word of `own` that is a person's name and an ordinary word as well: it counts in free text only."""
+
+
+def names_in_free_text(text: str, own: frozenset[str]) -> bool:
+    """The same for a text that somebody may have typed: there a patient called Head is named by his name."""
+    return names(text, own) or any(piece + ALSO_ORDINARY in own for piece in pieces(text))

@@ -23,6 +23,7 @@ from carina.errors import (
     Busy,
     CarinaError,
     Conflict,
+    FinderUnavailable,
     Full,
     NotAllowed,
     NotFound,
@@ -52,6 +53,7 @@ HTTP_STATUS: dict[type[CarinaError], int] = {
     Full: 507,
     Busy: 503,
     Unreachable: 502,
+    FinderUnavailable: 503,
     Withheld: 422,
     CarinaError: 500,
 }

@@ -15,14 +15,14 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from carina.deid.pixels.findings import Box
-from carina.errors import BadInput, CarinaError, Conflict
+from carina.errors import BadInput, CarinaError, Conflict, FinderUnavailable
 from carina.interfaces.api.node import MANAGERS
 from carina.interfaces.api.problems import status_of
 from carina.interfaces.dicomweb.giving import work
 from carina.interfaces.web.pages import Pages
 from carina.interfaces.web.words import plural
 from carina.model.principal import Principal
-from carina.node import review
+from carina.node import pixels, review
 from carina.node.review import Decision, Review, Verdict
 from carina.node.site import Node
 
@@ -77,6 +77,7 @@ def review_routes(node: Node, pages: Pages) -> list[Route]:
             request,
             "node/review.html",
             backlogs=await run_in_threadpool(review.backlogs, node),
+            blind=FinderUnavailable() if await run_in_threadpool(pixels.is_blind, node) else None,
             project=project,
             cards=[card(one, who.subject) for one in found[:ROWS]],
             older=address("/review", project=project, after=found[ROWS - 1].id) if len(found) > ROWS else "",
