@@ -88,13 +88,13 @@ def series(folder: Path, count: int) -> None:
         block = dataset.private_block(0x0051 + 2 * number, f"MAKER {number}", create=True)
         for element in range((ELEMENTS - len(dataset)) // (8 - number)):
             block.add_new(element, "DS", f"{element}.5")
-    noise = np.random.default_rng(7)
+    noise, body = np.random.default_rng(7), np.kron(dataset.pixel_array, np.ones((4, 4), np.int16))
     for number in range(1, count + 1):
         dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid(entropy_srcs=[str(number)])
         dataset.InstanceNumber, dataset.SliceLocation = number, f"{number * 1.25:.2f}"
         dataset.ImagePositionPatient = [-250, -250, number * 1.25]
         dataset.AcquisitionTime = dataset.ContentTime = f"{101500 + number % 60:06}"
-        dataset.PixelData = noise.integers(-1000, 1500, (SIZE, SIZE), np.int16).tobytes()
+        dataset.PixelData = (body + noise.integers(-10, 10, body.shape, np.int16)).astype(np.int16).tobytes()
         _save(dataset, folder / f"{number:05}.dcm")
 
 

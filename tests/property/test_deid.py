@@ -183,7 +183,7 @@ def test_the_days_between_two_dates_of_a_person_stay(first: date, second: date, 
     assert SHORTEST_SHIFT <= (first - shifted(first)).days <= LONGEST_SHIFT
 
 
-@few
+@settings(few, max_examples=10)
 @given(
     patient=st.from_regex(r"[A-Z]{2}[0-9]{3,8}", fullmatch=True),
     numbers=st.sets(st.integers(1, 99), min_size=2, max_size=6),
@@ -256,7 +256,7 @@ def result_of(way: Callable[[], CleanInstance]) -> object:
         return type(error), str(error)
 
 
-@few
+@settings(few, max_examples=10)
 @given(files=st.lists(some_headers(), min_size=2, max_size=4), profile=PROFILES)
 def test_no_result_depends_on_what_came_before_or_on_the_way_that_was_taken(
     files: list[bytes], profile: Profile

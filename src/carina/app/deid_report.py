@@ -18,7 +18,9 @@ from carina.federation.signing import SigningKey, public_key, thumbprint, verify
 from carina.model.keys import derive
 
 _SURVEY = 50  # files of which a worker is asked at once
-_OTHER = "Do not rely on it: ask its maker for the report as it was written, and for the name of the key that signed it."
+_OTHER = (
+    "Do not rely on it: ask its maker for the report as it was written, and for the name of the key that signed it."
+)
 
 
 def counted_report(
@@ -101,11 +103,12 @@ def read_report(path: Path, key: bytes | None = None) -> tuple[dict[str, Any], s
             raise TypeError
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise BadInput("This is no report of a de-identification.") from None
-    if key is not None:
-        jwk = SigningKey.from_seed(derive(key, "report")).public_jwk
-    jwk = public_key(jwk)
     digest = digest_of(report)
     expected = {"what": DATASET_FORM, "sha256": digest} if is_dataset else {"report_sha256": digest}
-    if verify(signature, jwk) != expected:
-        raise InvalidMessage("The report was changed after it was signed.", reason="forged")
-    return report, thumbprint(jwk)
+    try:
+        jwk = SigningKey.from_seed(derive(key, "report")).public_jwk if key is not None else public_key(jwk)
+        if verify(signature, jwk) == expected:
+            return report, thumbprint(jwk)
+    except InvalidMessage as error:
+        raise InvalidMessage("The report is not signed with the key that it should be.", _OTHER, error.reason) from None
+    raise InvalidMessage("The report was changed after it was signed.", _OTHER, "forged")

@@ -18,7 +18,7 @@ from pathlib import Path
 import pydicom
 from pydicom.dataset import Dataset
 
-from carina.app.deid_look import Looker, Route
+from carina.app.deid_look import Looker
 from carina.app.deid_pool import THERE, UNWRITABLE, WAITING, Done, Task, Told
 from carina.app.deid_records import CLEAN, TEXT
 from carina.deid.engine.engine import Engine
@@ -32,6 +32,7 @@ from carina.deid.evidence.report import DUPLICATE, UNREADABLE, WRITTEN
 from carina.deid.evidence.reveal import SealedRow, Sealer
 from carina.deid.pixels.finder import finder_version
 from carina.deid.pixels.findings import Findings, Need
+from carina.deid.pixels.plain import Route
 from carina.deid.profile import PIXEL_DATA
 from carina.deid.pseudonyms import ProjectKeys
 from carina.dicom.parse import parse
@@ -46,7 +47,7 @@ _WORDS: dict[type[Exception], str] = {
     CarinaError: Reason.DAMAGED,
     MemoryError: Reason.TOO_LARGE,
 }
-_DIRECTORY_CLASS = b"1.2.840.10008.1.3.10\0"
+_DIRECTORY_CLASS = b"UI\x14\x001.2.840.10008.1.3.10"  # of even length: nothing is added to it
 _NO_INSTANCE = (CarinaError, MemoryError)
 _META = 1024
 """Bytes of a file in which its file meta information stands."""

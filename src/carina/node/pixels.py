@@ -20,13 +20,14 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
-from pydicom import Dataset
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, or_, select, update
 
-from carina.deid.pixels import routes
+from carina.deid.engine.walker import Pieces, pieces
 from carina.deid.pixels.findings import Box, Findings, Need
+from carina.deid.pixels.plain import Native, Routes
 from carina.deid.pixels.screen import suspicious
 from carina.dicom.frames import count, decoded
 from carina.dicom.parse import parse
@@ -105,22 +106,38 @@ def sampled(node: Node, project: Project, data: bytes) -> Wait | None:
     """For what a plain image waits, by what is known of its layout and by a quick look at it; None when it may pass."""
     if not node.samples:
         return None
-    dataset = parse(data)
-    if routes.pixel_need(dataset, project.profile.options) != Need.SAMPLE:
+    split = pieces(data)
+    route = _routes(project.profile.options, derive(node.keys.pseudonym, "project", project.id, "layout")).of(
+        data, split
+    )
+    if route.need != Need.SAMPLE:
         return None
-    of_layout = routes.layout(dataset, derive(node.keys.pseudonym, "project", project.id, "layout"))
     with node.engine.connect() as connection:
-        state = layout_state(connection, project.id, of_layout)
+        state = layout_state(connection, project.id, route.layout)
     if state in ("", "waiting"):
-        return Wait(of_layout)
-    return Wait() if state == "text" or _seems_to_show_text(dataset) else None
+        return Wait(route.layout)
+    return Wait() if state == "text" or _seems_to_show_text(data, split, route.native) else None
 
 
-def _seems_to_show_text(dataset: Dataset) -> bool:
+@lru_cache(maxsize=64)
+def _routes(options: tuple[str, ...], key: bytes) -> Routes:
+    """Those of one project, which remember what headers they have seen."""
+    return Routes(options, key)
+
+
+def _seems_to_show_text(data: bytes, split: Pieces | None, native: Native | None) -> bool:
     """Whether one of its frames does, of at most `FRAMES` that lie evenly among them."""
-    total = count(dataset)
-    numbers = {1 + number * total // FRAMES for number in range(FRAMES)} if total > FRAMES else range(1, total + 1)
-    return any(suspicious(decoded(dataset, number)) for number in numbers)
+    if split is None or split.pixels is None or native is None:
+        dataset = parse(data)
+        return any(suspicious(decoded(dataset, 1 + number)) for number in _evenly(count(dataset)))
+    _, _, start, end = split.pixels
+    total = min(native.frames, (end - start) // native.size)
+    return any(suspicious(native.frame(data, start + number * native.size)) for number in _evenly(total))
+
+
+def _evenly(total: int) -> Sequence[int]:
+    """Numbers of frames, from 0."""
+    return sorted({number * total // FRAMES for number in range(FRAMES)}) if total > FRAMES else range(total)
 
 
 def get(connection: Connection, arrival_id: str) -> Check | None:
@@ -176,7 +193,10 @@ def counts(node: Node) -> dict[str, int]:
 
 
 def release_claims(node: Node, worker: str | None = None, *, counted: bool = True) -> None:
-    """End the claims of a process that is gone, or of all for the start of a node; the attempt counts, or it does not."""
+    """End the claims of a process that is gone, or of all for the start of a node.
+
+    counted   whether what was claimed counts as an attempt
+    """
     mine = checks.c.claimed_by.is_not(None) if worker is None else checks.c.claimed_by == worker
     attempts = checks.c.attempts if counted else checks.c.attempts - 1
     with node.engine.begin() as connection:

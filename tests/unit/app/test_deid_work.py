@@ -12,12 +12,12 @@ import pydicom
 import pytest
 from tests.support import ct
 
-from carina.app.deid_look import Route
 from carina.app.deid_pool import THERE, UNWRITABLE, WAITING, Done, Task, Told
 from carina.app.deid_records import CLEAN, TEXT
 from carina.app.deid_work import Worker
 from carina.deid.evidence.report import DUPLICATE
 from carina.deid.pixels.findings import Box, Findings, Need
+from carina.deid.pixels.plain import Route
 from carina.deid.profile import load_profile
 from carina.errors import Withheld
 from carina.model.ids import ProjectId

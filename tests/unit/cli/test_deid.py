@@ -14,8 +14,11 @@ from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
+import highdicom as hd
+import numpy as np
 import pydicom
 import pytest
+from pydicom.sr.codedict import codes
 from tests.support import ct
 from tests.unit.cli.conftest import Run
 
@@ -236,6 +239,49 @@ def test_a_run_that_is_killed_leaves_only_whole_files_and_goes_on(source: Path, 
     assert subprocess.run(program, capture_output=True, check=True, timeout=120).stdout.count(b"200 of 200")
     left = [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert len(left) == 201 and not [name for name in left if name.startswith(".")]
+
+
+@pytest.mark.filterwarnings("ignore:The string")
+def test_what_comes_back_keeps_its_person_uids_and_dates(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "1").write_bytes(ct())
+    assert run(*order(tmp_path / "in", tmp_path)).code == 0
+    (image,) = (pydicom.dcmread(path) for path in (tmp_path / "out").rglob("*.dcm"))
+    returned = segmentation([image])
+    (tmp_path / "returned").mkdir()
+    returned.save_as(tmp_path / "returned" / "seg.dcm")
+    words = "deid", tmp_path / "returned", tmp_path / "checked", "--key-file", tmp_path / "key", "--pseudonymised"
+    assert "1 of 1 files written" in run(*words).output
+    (checked,) = (pydicom.dcmread(path) for path in (tmp_path / "checked").rglob("*.dcm"))
+    for keyword in ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "StudyDate", "PixelData"):
+        assert checked[keyword].value == returned[keyword].value
+    (source,) = checked.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    assert source.ReferencedSOPInstanceUID == image.SOPInstanceUID
+    returned.PatientIdentityRemoved = "NO"
+    returned.save_as(tmp_path / "returned" / "seg.dcm")
+    assert "1 not-pseudonymised" in run(*words, "--again").output
+
+
+def segmentation(images: list[pydicom.Dataset]) -> pydicom.Dataset:
+    """A segmentation of these images, as a researcher's program makes one."""
+    kind = hd.seg.SegmentAlgorithmTypeValues.MANUAL
+    segment = hd.seg.SegmentDescription(1, "Lung", codes.SCT.Organ, codes.SCT.Lung, kind)
+    pixels = np.ones((len(images), images[0].Rows, images[0].Columns), np.uint8)
+    made = hd.seg.Segmentation(
+        images, pixels, hd.seg.SegmentationTypeValues.BINARY, [segment], hd.UID(), 9, hd.UID(), 1, "M", "N", "1", "S"
+    )
+    made.PatientIdentityRemoved = "YES"
+    return made
+
+
+def test_a_clinical_table_is_judged_together_with_the_images(run: Run, source: Path, tmp_path: Path) -> None:
+    columns = "patient_id,sex,birth_date,topography,morphology,diagnosis_date,stage,treatment,vital_status"
+    rows = ("MRN-0001,F,1958-04-30,C34.1,8140/3,2021-11-02,IIIA,surgery,alive", "OTHER,F,1960-01-01,C50.1,,,,,dead")
+    (tmp_path / "table.csv").write_text("\n".join((columns, *rows)))
+    assert run(*order(source, tmp_path, "--clinical", tmp_path / "table.csv")).code == 0
+    risk = json.loads((tmp_path / "out" / "report.json").read_text())["report"]["anonymity"]
+    assert risk["joint_with_clinical_table"] and {each["persons"] for each in risk["sets"]} == {2}
+    assert any("stage" in each["attributes"] or "site" in each["attributes"] for each in risk["sets"])
 
 
 def test_one_file_may_be_given_instead_of_a_folder(run: Run, source: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import re
 import shlex
@@ -16,6 +17,7 @@ from tests.unit.cli.conftest import Run
 
 from carina.app.site import open_node
 from carina.cli.main import carina
+from carina.cli.node import _pixel_lines
 from carina.node import worker
 from carina.storage.schema import hubs
 
@@ -403,3 +405,18 @@ def test_the_way_back_is_audited_even_when_it_leads_nowhere(run: Run, node: Path
     run("node", "reveal", node, "PAAAAAAAAAAAAAAAA", "--actor", "ana").complaint(66, "does not have this pseudonym")
     with open_node(node) as opened:
         assert [one.actor for one in opened.audit.entries(1, action="revealed")] == ["ana"]
+
+
+def test_who_looks_is_the_account_of_the_machine_unless_it_is_said(run: Run, node: Path) -> None:
+    run("node", "reveal", node, "DOE^JOHN 12345").complaint(65, "no pseudonym")
+    with open_node(node) as opened:
+        entries = opened.audit.entries(1, action="revealed")
+    assert [(one.actor, one.subject) for one in entries] == [(getpass.getuser(), "")]
+
+
+def test_the_status_says_what_the_pixel_check_could_not_do() -> None:
+    found = {"pixels": {"looked_at": 0, "failed": 2, "waiting": 3}, "text_finder": "unavailable"}
+    first, second = _pixel_lines(found)
+    assert first == "Pixels: 0 searched for text, 3 wait to be searched, 2 could not be searched"
+    assert "The text finder cannot start. Run the set-up again" in second
+    assert list(_pixel_lines({"pixels": {"looked_at": 0}, "text_finder": ""})) == []

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from tests.support import ct, part10
@@ -26,7 +28,7 @@ from carina.deid.evidence.report import Counted, digest_of, lines_of, report_of
 from carina.deid.evidence.reveal import Original, Originals, WayBack
 from carina.deid.keyfile import read_key, read_or_make_key
 from carina.deid.profile import load_profile
-from carina.deid.pseudonyms import ProjectKeys, new_uid
+from carina.deid.pseudonyms import ProjectKeys, is_pseudonym, new_uid
 from carina.dicom.parse import parse
 from carina.errors import BadInput, BadSettings, Conflict, NotFound, WrongKey
 from carina.model.ids import ProjectId
@@ -93,6 +95,22 @@ def test_size_and_weight_count_in_bands() -> None:
     assert [band(text, 5) for text in ("", "unknown", "inf", "nan")][:2] == ["", ""]
 
 
+def test_characteristics_and_the_institution_count_as_they_stay() -> None:
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator = "413490006", "SCT"
+    header = Dataset()
+    header.EthnicGroup, header.EthnicGroupCodeSequence = "Group B", Sequence([code])
+    header.add_new(0x00102162, "UC", ["First", "Second"])
+    header.SmokingStatus, header.PregnancyStatus, header.PatientSexNeutered = "NO", 4, "UNALTERED"
+    header.InstitutionName, header.InstitutionAddress = "Hospital Ficticio", "Street 1"
+    found = of_dataset(header)
+    assert found["ethnic_group"] == "Group B;First;Second;SCT:413490006"
+    assert [found[name] for name in ("smoking_status", "pregnancy_status", "sex_neutered")] == ["NO", "4", "UNALTERED"]
+    assert (found["institution"], found["institution_address"]) == ("Hospital Ficticio", "Street 1")
+    everything = next(one for one in all_sets([found, of_dataset(Dataset())]) if len(one.attributes) > 6)
+    assert set(found) == set(everything.attributes)
+
+
 def test_quasi_identifiers_of_a_clean_header_have_no_value_by_itself() -> None:
     dataset = Dataset()
     dataset.PatientSex, dataset.PatientAge, dataset.PatientSize, dataset.Manufacturer = "F", "060Y", 1.713, "GE MEDICAL"
@@ -141,6 +159,21 @@ def test_a_pseudonym_that_is_not_there_is_not_found_and_the_look_is_written_down
     assert json.loads(way.trail.read_text())["found"] == 0
 
 
+@pytest.mark.parametrize("typed", ["DOE^JOHN 12345", "1.2.826.0.1", "2.25.4711", "p" * 17])
+def test_what_is_no_pseudonym_is_refused_and_not_written_down(tmp_path: Path, typed: str) -> None:
+    way = WayBack(tmp_path / "map", MASTER)
+    with pytest.raises(BadInput):
+        way.look(typed, "anna")
+    line = json.loads(way.trail.read_text())
+    assert (line["actor"], line["subject"], line["found"]) == ("anna", "", 0)
+    assert typed not in way.trail.read_text()
+
+
+@given(st.text(max_size=64))
+def test_each_uid_that_is_made_has_the_form_of_one(original: str) -> None:
+    assert is_pseudonym(new_uid(KEYS, original))
+
+
 def test_a_merged_person_has_all_identifiers(tmp_path: Path) -> None:
     way, instance = WayBack(tmp_path / "map", MASTER), clean()
     for number in ("1", "2", "1"):
@@ -153,7 +186,7 @@ def test_a_trail_that_was_touched_is_noticed(tmp_path: Path, harm: str) -> None:
     way = WayBack(tmp_path / "map", MASTER)
     for name in ("anna", "bert", "cleo"):
         with pytest.raises(NotFound):
-            way.look("P1", name)
+            way.look("P" + "A" * 16, name)
     lines = way.trail.read_text().splitlines()
     if harm == "change":
         lines[1] = lines[1].replace("bert", "bart")
@@ -167,7 +200,7 @@ def test_a_trail_that_was_touched_is_noticed(tmp_path: Path, harm: str) -> None:
     with pytest.raises(Conflict):
         way.verify_trail()
     with pytest.raises(Conflict):  # nobody looks while the trail is broken
-        way.look("P1", "dora")
+        way.look("P" + "A" * 16, "dora")
 
 
 def test_originals_are_read_from_a_file_in_pieces_as_from_its_bytes(

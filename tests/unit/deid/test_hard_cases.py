@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 from io import BytesIO
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image, ImageDraw, ImageFont
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
@@ -19,16 +24,24 @@ from pydicom.uid import (
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    MediaStorageDirectoryStorage,
 )
 from tests.support import ct, part10
 
+from carina.app.deid_pool import Task, Told
+from carina.app.deid_work import Worker
 from carina.deid.engine.engine import Engine
 from carina.deid.engine.handling import Handling
 from carina.deid.person import Person
+from carina.deid.pixels.examine import examine
+from carina.deid.pixels.finder import TextFinder
 from carina.deid.profile import load_profile
 from carina.deid.pseudonyms import ProjectKeys, new_uid, shift_date, shift_days
+from carina.dicom import frames
+from carina.dicom.parse import parse
 from carina.dicom.quiet import quiet
-from carina.errors import InvalidInstance, Withheld
+from carina.errors import CarinaError, InvalidInstance, Withheld
 from carina.model.ids import ProjectId
 from carina.model.instance import CleanInstance, Reason
 
@@ -399,6 +412,78 @@ def test_a_kind_that_may_hold_burned_in_text_waits_though_it_says_no() -> None:
     source = slice_of(SOPClassUID="1.2.840.10008.5.1.4.1.1.7", Modality="OT", BurnedInAnnotation="NO")
     with pytest.raises(Withheld):
         ENGINE.clean(bytes_of(source))
+
+
+@pytest.fixture(scope="module")
+def finder() -> Iterator[TextFinder]:
+    with TextFinder() as one:
+        yield one
+
+
+def screen(kind: str) -> tuple[Dataset, np.ndarray[Any, Any]]:
+    """A secondary capture of this Photometric Interpretation on which a name stands, and where its ink is."""
+    canvas = Image.new("L", (320, 96), 0)
+    ImageDraw.Draw(canvas).text((12, 30), "BRZEZICKA WIESLAWA", fill=255, font=ImageFont.load_default(size=24))
+    ink = np.asarray(canvas) > 110
+    grey = np.where(ink, 235, 40).astype(np.uint8)
+    source = slice_of(
+        SOPClassUID="1.2.840.10008.5.1.4.1.1.7", Modality="OT", ImageType=["DERIVED", "SECONDARY"], Rows=96,
+        Columns=320, BitsAllocated=8, BitsStored=8, HighBit=7, PixelRepresentation=0, PhotometricInterpretation=kind,
+    )  # fmt: skip
+    if kind == "MONOCHROME1":
+        grey = 255 - grey
+    if kind == "PALETTE COLOR":  # the numbers say nothing: only the colours differ
+        grey = np.where(ink, 7, 6).astype(np.uint8)
+        table = np.where(np.arange(256) == 7, 0xF000, 0x2000).astype("<u2").tobytes()
+        for number in range(1, 4):  # red, green, blue
+            source.add_new(0x00281100 + number, "US", [256, 0, 16])
+            source.add_new(0x00281200 + number, "OW", table)
+    source.PixelData = grey.tobytes()
+    if kind == "YBR_FULL_422":
+        frame = BytesIO()
+        Image.fromarray(np.stack([grey] * 3, axis=2)).save(frame, "JPEG", quality=90)
+        source.SamplesPerPixel, source.PlanarConfiguration = 3, 0
+        source.LossyImageCompression, source.LossyImageCompressionRatio = "01", "10"
+        source.PixelData = encapsulate([frame.getvalue()])
+    return source, ink
+
+
+@pytest.mark.parametrize("kind", ["MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "YBR_FULL_422"])
+def test_a_name_in_the_pixels_is_gone_however_they_are_made_to_be_seen(kind: str, finder: TextFinder) -> None:
+    source, ink = screen(kind)
+    data = bytes_of(source, JPEGBaseline8Bit if kind == "YBR_FULL_422" else ExplicitVRLittleEndian)
+    findings = examine(data, finder)
+    assert findings.boxes and findings.proven
+    instance = ENGINE.clean(data, findings=findings)
+    shown = frames.decoded(parse(instance.data), 1).astype(int)
+    rows, columns = np.nonzero(ink)
+    place = shown[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    assert np.ptp(place) <= 12, kind  # one grey, or one number of a colour; JPEG leaves a little beside it
+    assert np.array_equal(shown[80:], frames.decoded(parse(data), 1)[80:].astype(int))
+    assert pydicom.dcmread(BytesIO(instance.data)).BurnedInAnnotation == "NO"
+
+
+# --- the tool: names of files and folders ---------------------------------------------------------------------------
+#
+# That nothing of a file's name or folder is left in the output, the report and the records: tests/unit/cli/test_deid.py
+# and tests/unit/app/test_deid_run.py. Names in a log or the audit trail: tests/e2e/test_leaks.py.
+
+
+def test_a_dicom_directory_is_not_copied_and_the_names_of_files_and_folders_do_not_come_out(tmp_path: Path) -> None:
+    folder = tmp_path / "in" / "BRZEZICKA^WIESLAWA"
+    folder.mkdir(parents=True)
+    (folder / "brzezicka_4471.dcm").write_bytes(bytes_of(slice_of()))
+    directory = bytes_of(slice_of(SOPClassUID=MediaStorageDirectoryStorage))
+    (folder / "DICOMDIR").write_bytes(directory)
+    worker = Worker(Told(tmp_path / "out", load_profile("basic"), b"k" * 32, LUNG))
+    done = {path.name: worker.do(Task(str(path), 1, 1), {}) for path in sorted(folder.iterdir())}
+    assert (done["DICOMDIR"].outcome, done["DICOMDIR"].target) == ("directory", "")
+    assert done["brzezicka_4471.dcm"].outcome == "released"
+    (written,) = (path for path in (tmp_path / "out").rglob("*") if path.is_file())
+    name = str(written.relative_to(tmp_path / "out")).lower()
+    assert not any(word in name for word in ("brzezicka", "4471", "dicomdir"))
+    with pytest.raises(CarinaError):
+        BASIC.clean(directory)
 
 
 # --- device ---------------------------------------------------------------------------------------------------------

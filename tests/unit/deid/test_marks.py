@@ -14,12 +14,12 @@ from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 from tests.support import LUNG, ct, part10
 
-from carina.app.deid_look import Route
 from carina.app.deid_pool import Task, Told
 from carina.app.deid_work import Worker
 from carina.deid.engine.engine import Engine
 from carina.deid.engine.handling import Handling
 from carina.deid.pixels.findings import Findings, Need
+from carina.deid.pixels.plain import Route
 from carina.deid.profile import load_profile
 from carina.deid.pseudonyms import ProjectKeys
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from tests.support import LUNG, SCANNER, ct, make_node
 
-from carina.deid.evidence.report import digest_of
+from carina.app.deid_report import read_report
+from carina.deid.evidence.report import digest_of, lines_of
 from carina.deid.evidence.reveal import Original, WayBack
 from carina.deid.profile import load_profile
-from carina.errors import BadInput, NotFound
+from carina.errors import BadInput, InvalidMessage, NotFound
 from carina.federation.signing import verify
 from carina.model.cohort import OneOf
 from carina.node import clinical, datasets, ingest, snapshots, worker
@@ -59,6 +60,22 @@ def test_the_signature_is_of_this_evidence_and_no_other(node: Node) -> None:
     found = evidence(node, iri)
     signed = verify(found["signature"].encode(), node.signing.public_jwk)
     assert signed == {"what": FORM, "sha256": digest_of(found["evidence"])}
+
+
+def test_whoever_got_the_evidence_can_check_and_read_it(node: Node, tmp_path: Path) -> None:
+    found = evidence(node, datasets.create(node, "ana", LUNG, "All").iri)
+    file = tmp_path / "evidence.json"
+    file.write_text(json.dumps(found, indent=1))
+    report, signer = read_report(file)
+    assert (report, signer) == (found["evidence"], node.signing.thumbprint)
+    text = "\n".join(lines_of(report))
+    assert "6 instances, 3 patients, 3 series" in text and "Profile basic" in text and "smallest group 1" in text
+    found["evidence"]["holds"]["patients"] = 4
+    file.write_text(json.dumps(found))
+    with pytest.raises(InvalidMessage):
+        read_report(file)
+    with pytest.raises(BadInput):
+        lines_of({"form": FORM})
 
 
 def test_no_identifier_of_the_images_stands_in_the_evidence(node: Node) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -231,3 +232,8 @@ def test_a_box_outside_of_the_image_is_not_taken(node: Node, one: str, box: Box)
 def test_boxes_without_end_are_not_taken(node: Node, one: str) -> None:
     with pytest.raises(BadInput):
         review.decide(node, "nora", one, "accept", [NAME] * (review.MOST_BOXES + 1), seen=0)
+
+
+def test_the_header_of_an_image_whose_project_is_gone_is_not_found(node: Node, one: str) -> None:
+    with pytest.raises(NotFound, match="project"):
+        review.header(replace(node, projects={}), "nora", one)

@@ -45,6 +45,7 @@ def test_status_can_be_printed_as_json(node: Node) -> None:
     assert told["quarantine"] == {"not-dicom": 1, "unmapped-source": 1}
     assert (told["spool"]["waiting"], told["spool"]["workers"]) == (2, ["worker-1"])
     assert told["datasets"] == {"draft": 1, "published": 0, "withdrawn": 0}
+    assert told["text_finder"] == ""
     assert told["hubs"] == [] and told["disk_free"] > 0
 
 

@@ -7,9 +7,11 @@ from itertools import chain
 from pathlib import Path
 
 import pydicom
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag
 
 from carina.deid.evidence.anonymity import band
 from carina.dicom.makers import maker
@@ -33,6 +35,7 @@ KEYWORDS = (
     "Manufacturer",
     "DeviceSerialNumber",
 )
+_TAGS = [*(BaseTag(tag_for_keyword(keyword) or 0) for keyword in KEYWORDS), *map(BaseTag, chain(*EXACT.values()))]
 SIZE_BAND, WEIGHT_BAND = 0.05, 5.0
 """Metres and kilograms: what somebody who knows a person may know."""
 
@@ -40,7 +43,7 @@ SIZE_BAND, WEIGHT_BAND = 0.05, 5.0
 def quasi_identifiers(path: Path) -> dict[str, str]:
     """Those of a clean file."""
     with quiet():
-        return of_dataset(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[*KEYWORDS, *chain(*EXACT.values())]))
+        return of_dataset(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS))
 
 
 def of_dataset(clean: Dataset) -> dict[str, str]:

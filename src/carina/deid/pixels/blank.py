@@ -179,7 +179,7 @@ def _blank_decoded(dataset: Dataset, boxes: tuple[Box, ...], total: int) -> None
     dataset.PixelData = data + bytes(len(data) % 2)
     dataset["PixelData"].VR = "OB" if dataset.BitsAllocated <= 8 else "OW"
     dataset["PixelData"].is_undefined_length = False
-    dataset.PhotometricInterpretation = form
+    dataset.PhotometricInterpretation = "YBR_FULL" if form == "YBR_FULL_422" else form  # decoded, no colour is halved
     if dataset.get("SamplesPerPixel", 1) > 1:
         dataset.PlanarConfiguration = 0
     for keyword in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):

@@ -27,6 +27,9 @@ from carina.dicom.parse import parse
 Picture = np.ndarray[Any, Any]
 EACH = 24  # frames that are all looked at; of more, so many that lie evenly among them, and what all have in common
 ROUNDS = 3  # how often what is found is blanked and looked for again
+CLEARLY = 1440  # pixels of the longer side: in a larger frame letters may become too small for the finder
+TILE, SHARED = 1200, 160  # pixels: the side of the tiles in which it is looked at too, and what two have in common
+MOST = 0.15  # of a frame
 _STROKES = 2  # values drawn in strokes that are looked at by themselves
 _COLOUR, _COLOURED = 60, 0.002  # between the channels of a coloured pixel; of the pixels, so many make a colour image
 _ENDS, _SIDES = 0.35, 0.04  # of a line's height: how far letters may reach out of what is found
@@ -46,12 +49,12 @@ def examine(source: bytes | Dataset, finder: TextFinder) -> Findings:
     numbers = range(total) if total <= EACH else sorted({number * (total - 1) // (EACH - 1) for number in range(EACH)})
     palette = dataset if dataset.get("PhotometricInterpretation") == "PALETTE COLOR" else None
     boxes: list[Box] = []
-    proven = True
+    proven, size = True, 0
     for number, frame in _shown(dataset, list(numbers), total):
         found, clean = _search(frame, finder, plain, palette)
         boxes += [replace(box, frame=number) for box in found]
-        proven = proven and clean
-    return Findings(_joined(boxes, total), finder_version(), "machine", proven)
+        proven, size = proven and clean, frame.shape[0] * frame.shape[1]
+    return Findings(_joined(boxes, size), finder_version(), "machine", proven)
 
 
 def _shown(dataset: Dataset, numbers: list[int], total: int) -> Iterator[tuple[int | None, Picture]]:
@@ -71,17 +74,43 @@ def _search(frame: Picture, finder: TextFinder, plain: bool, palette: Dataset | 
     """The boxes of one frame, and whether a last look found no more."""
     left, found = frame.copy(), list[Box]()
     for _ in range(ROUNDS):
-        more = [
-            box
-            for picture, doubtful in _views(left, palette)
-            for box in finder.find(picture, legible=plain or doubtful)
-        ]
+        more = [box for part in _parts(left) for box in _seen(left, part, finder, plain, palette)]
         if not more:
             return found, True
         wider = _merged([_widened(box, frame.shape) for box in more])
         fill(left, wider)
         found += wider
     return found, False
+
+
+def _parts(frame: Picture) -> Iterator[Box]:
+    """The whole frame, and of one larger than the finder sees clearly the tiles in which strokes stand."""
+    rows, columns = frame.shape[:2]
+    yield Box(0, 0, rows, columns)
+    if max(rows, columns) <= CLEARLY:
+        return
+    for top in _starts(rows):
+        for left in _starts(columns):
+            part = Box(top, left, min(top + TILE, rows), min(left + TILE, columns))
+            piece = frame[part.top : part.bottom, part.left : part.right]
+            if stroke_values(piece if piece.ndim == 2 else piece.min(axis=2)):
+                yield part
+
+
+def _starts(length: int) -> range:
+    """Where tiles begin that cover a length, each `SHARED` into the next."""
+    return range(0, max(length - SHARED, 1), TILE - SHARED)
+
+
+def _seen(left: Picture, part: Box, finder: TextFinder, plain: bool, palette: Dataset | None) -> list[Box]:
+    """The boxes in one part of a frame, by the places of the frame."""
+    piece = left[part.top : part.bottom, part.left : part.right]
+    found = [
+        box for picture, doubtful in _views(piece, palette) for box in finder.find(picture, legible=plain or doubtful)
+    ]
+    return [
+        Box(box.top + part.top, box.left + part.left, box.bottom + part.top, box.right + part.left) for box in found
+    ]
 
 
 def _widened(box: Box, shape: tuple[int, ...]) -> Box:
@@ -154,16 +183,17 @@ def _bytes(frame: Picture, low: float, high: float) -> Picture:
     return ((np.clip(frame.astype(np.float32), low, high) - float(low)) * scale).astype(np.uint8)
 
 
-def _joined(boxes: list[Box], total: int) -> tuple[Box, ...]:
-    """The boxes in order, without the number of a frame where it is the only one, or where all have the same box."""
-    frames_of: dict[tuple[int, int, int, int], set[int | None]] = {}
-    for box in boxes:
-        frames_of.setdefault((box.top, box.left, box.bottom, box.right), set()).add(box.frame)
-    found: list[Box] = []
-    for place in sorted(frames_of):
-        numbers = frames_of[place]
-        if None in numbers or len(numbers) == total:
-            found.append(Box(*place))
-        else:
-            found += [Box(*place, number) for number in sorted(number for number in numbers if number is not None)]
-    return tuple(found)
+def _joined(boxes: list[Box], size: int) -> tuple[Box, ...]:
+    """The boxes in order, each for every frame, since a line that was seen in one may stand in others unseen.
+
+    size   pixels of a frame; boxes that cover more than `MOST` of it, as those of a text that moves do, stay with the
+           frame in which each was found
+    """
+    places = _merged([replace(box, frame=None) for box in boxes])
+    if sum(map(_area, places)) <= MOST * size or all(box.frame is None for box in boxes):
+        return tuple(sorted(places, key=_place))
+    return tuple(sorted(set(boxes), key=lambda box: (_place(box), -1 if box.frame is None else box.frame)))
+
+
+def _place(box: Box) -> tuple[int, int, int, int]:
+    return box.top, box.left, box.bottom, box.right

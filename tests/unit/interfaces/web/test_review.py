@@ -13,10 +13,10 @@ from tests.support import BREAST, ct
 from tests.unit.interfaces.web.conftest import NODE_URL, client_of
 
 from carina.deid.pixels.findings import Box
-from carina.errors import BadInput
+from carina.errors import BadInput, FinderUnavailable
 from carina.interfaces.api.identity import Identity, LocalAccounts
 from carina.interfaces.web.review import typed_box
-from carina.model.instance import Source
+from carina.model.instance import Reason, Source
 from carina.node import quarantine, review
 from carina.node.site import Node
 from carina.storage.accounts import add_account
@@ -232,3 +232,11 @@ def test_a_box_that_is_not_written_as_the_page_does_is_refused(text: str) -> Non
 def test_a_box_is_read_as_it_is_written() -> None:
     assert typed_box(NAME_VALUE) == NAME
     assert typed_box("12 470 36 624 3") == Box(DATE.top, DATE.left, DATE.bottom, DATE.right, 3)
+
+
+def test_the_list_says_when_the_text_finder_cannot_start(nora: TestClient, node: Node) -> None:
+    assert "cannot start" not in nora.get("/review").text
+    waiting = hold(node, b"x", state="waiting")
+    with node.engine.begin() as connection:
+        quarantine.change_reason(connection, waiting, Reason.PIXELS_NOT_CHECKED, FinderUnavailable().message)
+    assert "The text finder cannot start. Run the set-up again" in nora.get("/review").text
