@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from carina.deid.evidence.reveal import WayBack
 
 WITHHELD = "withheld.csv"
+_ELSEWHERE = "Keep the key file, its records, the mapping, the list of withheld files and the report elsewhere."
 _PART = ".part"
 """How the names of files end that are not whole yet."""
 
@@ -39,6 +40,7 @@ class Order:
     """What is asked of a run. All but `output` and `report` is the key holder's, and never inside `output`.
 
     key         the key file's master
+    key_file    where that is
     records     folder of what was done
     way_back    file of sealed originals, for `carina deid reveal`; None to keep none
     mapping     folder for the tables of the MIDI-B validator
@@ -53,6 +55,7 @@ class Order:
     report: Path
     profile: Profile
     key: bytes = field(repr=False)
+    key_file: Path
     records: Path
     project: ProjectId
     workers: int = 1
@@ -72,7 +75,7 @@ def run(order: Order, progress: Progress = lambda done, found: None) -> dict[str
 
     Raises `BadInput` where one folder lies in another that it must not, `Busy` while another run writes there.
     """
-    _check_places(order)
+    check_places(order)
     _make(order.output, 0o777)
     _make(order.records, 0o700)
     own = derive(order.key, "records", order.project)
@@ -83,11 +86,11 @@ def run(order: Order, progress: Progress = lambda done, found: None) -> dict[str
         rows += clinical_facts(order.clinical, order.key, order.project, order.issuer, order.strip_leading_zeros)
     with ExitStack() as stack:
         stack.enter_context(only_run(path))
-        stack.enter_context(_swept(path.with_suffix(".running"), order.output))
         pool = stack.enter_context(Pool(_told(order), order.workers))
         records = Records(path, own, _handling(order, pool.about), version("carina"))
         stack.callback(records.close)
         records.forget_what_is_gone(order.output)
+        stack.enter_context(_swept(path.with_suffix(".running"), order.output, records))
         with _kept(order) as (way_back, mapping):
             one = Run(records, pool, order.source, order.output, progress=progress, way_back=way_back, mapping=mapping)
             withheld = one.through(again=order.again)
@@ -107,16 +110,22 @@ def _make(folder: Path, mode: int) -> None:
         raise BadInput("A folder cannot be written to.", "Choose OUT and `--records` where you may write.")
 
 
-def _check_places(order: Order) -> None:
+def check_places(order: Order) -> None:
+    """Raise `BadInput` where something would be written to a place where it must not lie."""
     source, output = order.source.resolve(), order.output.resolve()
     if source == output or source in output.parents or output in source.parents:
         raise BadInput("One of the two folders lies in the other.", "Write to a folder beside the one that is read.")
-    for place in (order.records, order.way_back, order.mapping, order.withheld, order.clinical):
-        if place is not None and output in (place.resolve(), *place.resolve().parents):
-            raise BadInput(
-                "What only the key holder may have would lie in the folder that is given away.",
-                "Keep the key file, its records, the mapping and the list of withheld files elsewhere.",
-            )
+    kept = order.key_file, order.records, order.way_back, order.mapping, order.withheld
+    if any(_lies_in(place, output) for place in (*kept, order.clinical)):
+        raise BadInput("What only the key holder may have would lie in the folder that is given away.", _ELSEWHERE)
+    if any(_lies_in(place, source) for place in (*kept, order.report)):
+        raise BadInput("Something would be written to the folder that is only read.", _ELSEWHERE)
+    if not _lies_in(order.report, output) and not order.report.parent.is_dir():
+        raise BadInput("The folder for the report is not there.", "Make it, or choose another place for `--report`.")
+
+
+def _lies_in(place: Path | None, folder: Path) -> bool:
+    return place is not None and folder in (place.resolve(), *place.resolve().parents)
 
 
 def _told(order: Order) -> Told:
@@ -141,11 +150,15 @@ def _handling(order: Order, about: dict[str, str]) -> str:
 
 
 @contextmanager
-def _swept(mark: Path, output: Path) -> Iterator[None]:
-    """Remove what an earlier run left half written, if it did not end by itself."""
+def _swept(mark: Path, output: Path, records: Records) -> Iterator[None]:
+    """Remove what an earlier run left that did not end by itself: half written, or written and in no record."""
     if mark.exists():
         for left in output.rglob(f".*{_PART}"):
             left.unlink(missing_ok=True)
+        for left in output.rglob("*.dcm"):
+            if not records.names(str(left.relative_to(output))):
+                left.unlink()
+        records.forget_mappings()
     mark.touch(mode=0o600)
     yield
     mark.unlink()

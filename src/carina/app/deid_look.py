@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from carina.dicom import frames
 from carina.dicom.parse import parse
 from carina.dicom.quiet import quiet
 from carina.dicom.stretch import Stretch
+from carina.errors import CarinaError, InvalidInstance
 
 
 class Looker:
@@ -35,23 +37,37 @@ class Looker:
 
     def route(self, source: Opened) -> Route:
         """What the header asks for. Raises what `parse` raises where it is no header."""
-        return self._routes.of(source.data, source.pieces)
+        with named():
+            return self._routes.of(source.data, source.pieces)
 
     def is_suspicious(self, source: Opened, route: Route) -> bool:
         """Whether a frame of a plain image looks as if text were drawn in it."""
-        if route.native is not None:
-            return any(map(suspicious, _frames(route.native, source)))
-        dataset = parse(source.all_of_it().data)
-        return any(suspicious(frames.decoded(dataset, number)) for number in range(1, frames.count(dataset) + 1))
+        with named():
+            if route.native is not None:
+                return any(map(suspicious, _frames(route.native, source)))
+            dataset = parse(source.all_of_it().data)
+            return any(suspicious(frames.decoded(dataset, number)) for number in range(1, frames.count(dataset) + 1))
 
     def examine(self, source: Opened) -> Findings:
         """Search the pixels for text."""
-        if source.whole:
-            return examine(source.data, self._finder)
-        with quiet():
+        with named():
+            if source.whole:
+                return examine(source.data, self._finder)
             dataset = _streamed(source)
-        with dataset.PixelData:
-            return examine(dataset, self._finder)
+            with dataset.PixelData:
+                return examine(dataset, self._finder)
+
+
+@contextmanager
+def named() -> Iterator[None]:
+    """What goes wrong within is raised as one of Carina's own errors, or as the system's where it cannot read."""
+    with quiet():
+        try:
+            yield
+        except (CarinaError, MemoryError, OSError):
+            raise
+        except Exception:  # noqa: BLE001  pydicom raises many kinds, and their words may quote values
+            raise InvalidInstance("The DICOM file is damaged: its pixels cannot be looked at.") from None
 
 
 def _frames(native: Native, source: Opened) -> Iterator[np.ndarray[Any, Any]]:

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from carina.deid.profile import Profile
-from carina.errors import Busy
+from carina.errors import Busy, FinderUnavailable
 from carina.model.ids import ProjectId
 
 if TYPE_CHECKING:
     from carina.deid.evidence.mapping import Entry
     from carina.deid.evidence.reveal import SealedRow
 
-FAILED, WAITING, THERE, UNWRITABLE = "failed", "waiting", "there", "unwritable"
+FAILED, WAITING, THERE, UNWRITABLE, BLIND = "failed", "waiting", "there", "unwritable", "blind"
 PATIENCE = 1800.0
 """Seconds that a worker may take for what it was given, before it is ended."""
 _LEAVING = 5.0  # seconds to end by itself
@@ -71,9 +71,11 @@ class Task:
 @dataclass(frozen=True)
 class Done:
     """What became of a task; the fields as in `deid_records.Row`. Outcomes that are not written down: `WAITING` for an
-    image whose layout nobody judged, `THERE` where a file of its name is, `UNWRITABLE` where there is no room or right.
+    image whose layout nobody judged, `THERE` where a file of its name is, `UNWRITABLE` where there is no room or right,
+    `BLIND` where the text finder cannot start.
 
-    detail    of `THERE`: whether it is a duplicate or a conflict; of `UNWRITABLE`: what the system says
+    detail    of `THERE`: whether it is a duplicate or a conflict; of `UNWRITABLE`: what the system says; of `FAILED`:
+              the kind of the error
     verdict   what was known of its layout when it was done
     sealed    rows of the way back
     mapping   what the mapping files get; identifying
@@ -108,7 +110,10 @@ class Pool:
         started = [self._start() for _ in range(self._count)]
         try:
             for connection in started:
-                self.about = connection.recv()
+                self.about = _heard(connection)
+        except FinderUnavailable:
+            self._end()
+            raise
         except (EOFError, OSError):
             self._end()
             raise _not_started() from None
@@ -177,7 +182,7 @@ class Pool:
         connection.close()
         fresh = self._start()
         try:
-            fresh.recv()
+            _heard(fresh)
         except (EOFError, OSError):
             raise _not_started() from None
         self._idle.append(fresh)
@@ -206,6 +211,14 @@ def _work(connection: Connection, told: Told) -> None:
     from carina.app.deid_work import work  # what reads DICOM is loaded in this process only
 
     work(connection, told)
+
+
+def _heard(connection: Connection) -> dict[str, str]:
+    """What a new worker says of itself. Raises `FinderUnavailable` where it must have a text finder and has none."""
+    about: dict[str, str] | None = connection.recv()
+    if about is None:
+        raise FinderUnavailable
+    return about
 
 
 def _not_started() -> Busy:

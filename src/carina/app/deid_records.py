@@ -115,6 +115,16 @@ class Records:
         self._database.executemany("DELETE FROM files WHERE id = ?", gone)
         self._database.commit()
 
+    def names(self, target: str) -> bool:
+        """Whether a file was written there, by what these records hold."""
+        query = "SELECT 1 FROM files WHERE target = ? AND outcome = ?"
+        return self._database.execute(query, (target, RELEASED)).fetchone() is not None
+
+    def forget_mappings(self) -> None:
+        """The run that gave identifiers to the mapping files was killed before it wrote them."""
+        self._database.execute("UPDATE files SET mapped = 0")
+        self._database.commit()
+
     def is_anothers(self, target: str, path: str) -> bool:
         """Whether another file has been written there."""
         query = "SELECT 1 FROM files WHERE target = ? AND outcome = ? AND id <> ?"

@@ -7,25 +7,27 @@ wait. If it shows none they pass; if it, or a later one, shows some, every image
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from carina.app.deid_pool import FAILED, THERE, UNWRITABLE, WAITING, Done, Pool, Task
+from carina.app.deid_pool import BLIND, FAILED, THERE, UNWRITABLE, WAITING, Done, Pool, Task
 from carina.app.deid_records import TEXT, Records, Row
 from carina.deid.evidence.report import UNREADABLE, WRITTEN
-from carina.errors import Full
+from carina.errors import FinderUnavailable, Full
 
 if TYPE_CHECKING:
     from carina.deid.evidence.mapping import MappingFiles
-    from carina.deid.evidence.reveal import WayBack
+    from carina.deid.evidence.reveal import SealedRow, WayBack
 
 Progress = Callable[[int, int], None]
 """Called with how many files are done, and how many were found so far."""
 
 _BATCH = 8
+_COMMIT = 0.5  # seconds between two; what a killed run wrote since is done again
 _TRIED_AGAIN = (FAILED, UNREADABLE)
 """What another run may do better with the same file."""
 
@@ -60,16 +62,22 @@ class Run:
         self._withheld: dict[str, str] = {}
         self._is_stale = False
         self._done = self._found = 0
+        self._committed = time.monotonic()
+        self._sealed: list[SealedRow] = []
+        """For the way back; not put at once, since other runs of this key may wait to write there."""
 
     def through(self, *, again: bool = False) -> dict[str, str]:
         """Do all that is to be done. Gives the files that were not written, each with the word for why.
 
         again   do also what was done before
         """
-        self._once(again)
-        while self._is_stale:  # a layout has shown text since some of its images had passed
-            self._done = self._found = 0
-            self._once(False)
+        try:
+            self._once(again)
+            while self._is_stale:  # a layout has shown text since some of its images had passed
+                self._done = self._found = 0
+                self._once(False)
+        finally:
+            self._commit()
         return self._withheld
 
     def _once(self, again: bool) -> None:
@@ -87,7 +95,8 @@ class Run:
             self._ready.extendleft(tried)
             for done in finished:
                 self._take(done)
-            self._commit()
+            if time.monotonic() - self._committed > _COMMIT:
+                self._commit()
             self._progress(self._done, self._found)
 
     def _batch(self, source: Iterator[Task]) -> list[Task]:
@@ -134,6 +143,8 @@ class Run:
                 f"The output cannot be written: {done.detail}.",
                 "See whether there is room, and the rights; then run it again: it goes on.",
             )
+        if done.outcome == BLIND:
+            raise FinderUnavailable
         if done.outcome == WAITING:
             self._park(done)
             return
@@ -186,8 +197,7 @@ class Run:
         gone = self._records.put(task.path, task.size, task.changed, row, done.actions, last=is_last)
         if gone:
             (self._output / gone).unlink(missing_ok=True)
-        if self._way_back is not None:
-            self._way_back.put(done.sealed)
+        self._sealed += done.sealed
         if self._mapping is not None:
             self._mapping.add(done.mapping)
         if done.outcome != WRITTEN:
@@ -197,9 +207,12 @@ class Run:
         self._done += is_last
 
     def _commit(self) -> None:
-        self._records.commit()
-        if self._way_back is not None:
+        if self._way_back is not None:  # first: what the records name has its way back
+            self._way_back.put(self._sealed)
             self._way_back.commit()
+        self._sealed.clear()
+        self._records.commit()
+        self._committed = time.monotonic()
 
 
 def files_in(source: Path) -> Iterator[tuple[str, int, int]]:

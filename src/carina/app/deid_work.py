@@ -18,8 +18,8 @@ from pathlib import Path
 import pydicom
 from pydicom.dataset import Dataset
 
-from carina.app.deid_look import Looker
-from carina.app.deid_pool import THERE, UNWRITABLE, WAITING, Done, Task, Told
+from carina.app.deid_look import Looker, named
+from carina.app.deid_pool import BLIND, FAILED, THERE, UNWRITABLE, WAITING, Done, Task, Told
 from carina.app.deid_records import CLEAN, TEXT
 from carina.deid.engine.engine import Engine
 from carina.deid.engine.files import Opened, opened
@@ -37,12 +37,13 @@ from carina.deid.profile import PIXEL_DATA
 from carina.deid.pseudonyms import ProjectKeys
 from carina.dicom.parse import parse
 from carina.dicom.quiet import quiet
-from carina.errors import CarinaError, NotDicom, Withheld
+from carina.errors import CarinaError, FinderUnavailable, NotDicom, Withheld
 from carina.model.instance import CleanInstance, Reason
 from carina.model.keys import derive
 
 DIRECTORY = "directory"
 _WORDS: dict[type[Exception], str] = {
+    FinderUnavailable: BLIND,
     NotDicom: Reason.NOT_DICOM,
     CarinaError: Reason.DAMAGED,
     MemoryError: Reason.TOO_LARGE,
@@ -70,31 +71,33 @@ class Worker:
     def do(self, task: Task, verdicts: Mapping[str, str]) -> Done:
         """De-identify one file. Whatever goes wrong is that file's outcome."""
         try:
-            source = opened(Path(task.path))
-        except OSError:
-            return Done(task, UNREADABLE)
-        except _NO_INSTANCE as error:
-            return Done(task, _word_of(error))
-        try:
+            try:
+                source = opened(Path(task.path))
+            except OSError:
+                return Done(task, UNREADABLE)
             if _DIRECTORY_CLASS in source.data[:_META]:  # PS3.10 section 8: it names files and persons
                 return Done(task, DIRECTORY)
             return self._do(task, source, verdicts)
-        except _NO_INSTANCE as error:
-            return Done(task, _word_of(error))
         except OSError as error:
             return Done(task, UNWRITABLE, detail=error.strerror or "")
+        except Exception as error:  # noqa: BLE001  its words may quote values: only its kind is told
+            return Done(task, _word_of(error), detail=type(error).__name__)
 
     def _do(self, task: Task, source: Opened, verdicts: Mapping[str, str]) -> Done:
         """One file that may be DICOM: looked at, if it must be, and written."""
         if self._looker is None:
             return self._written(task, source, None)
-        route = self._looker.route(source)
-        verdict = verdicts.get(route.layout, "")
-        if not self._is_to_be_searched(task, source, route, verdict):
+        try:
+            route = self._looker.route(source)
+            verdict = verdicts.get(route.layout, "")
+            is_to_be_searched = self._is_to_be_searched(task, source, route, verdict)
+            findings = self._looker.examine(source) if is_to_be_searched else None
+        except OSError:  # a large file is read again
+            return Done(task, UNREADABLE)
+        if findings is None:
             if route.need is Need.SAMPLE and self._told.sample and not verdict:
                 return Done(task, WAITING, layout=route.layout)
             return replace(self._written(task, source, None), layout=route.layout, verdict=verdict)
-        findings = self._looker.examine(source)
         looked = TEXT if findings.boxes else CLEAN
         if not findings.proven or (findings.boxes and self._told.profile.review != "never"):
             return Done(task, Reason.TEXT_IN_PIXELS, layout=route.layout, looked=TEXT, verdict=verdict)
@@ -120,15 +123,13 @@ class Worker:
         except FileExistsError:
             return self._compared(task, source, findings)
         target = str(target_of(clean))
-        return Done(
-            task,
-            WRITTEN,
-            target,
-            size=(self._told.output / target).stat().st_size,
-            actions=clean.actions,
-            sealed=self._sealed(source, clean),
-            mapping=self._mapping(source, target),
-        )
+        try:
+            sealed, mapping = self._sealed(source, clean), self._mapping(source, target)
+            size = self._place(clean).stat().st_size
+        except BaseException:  # what is written is in the records, or not there
+            self._place(clean).unlink(missing_ok=True)
+            raise
+        return Done(task, WRITTEN, target, size=size, actions=clean.actions, sealed=sealed, mapping=mapping)
 
     def _place(self, clean: CleanInstance) -> Path:
         return self._told.output / target_of(clean)
@@ -152,7 +153,7 @@ class Worker:
     def _mapping(self, source: Opened, target: str) -> tuple[Entry, ...]:
         if not self._told.mapping:
             return ()
-        with quiet():
+        with named():
             original = _header(source)
             clean = pydicom.dcmread(self._told.output / target, stop_before_pixels=True)
             return tuple(entries_of(original, clean, self._keys))
@@ -174,17 +175,17 @@ class Worker:
 
 def _header(source: Opened) -> Dataset:
     """The header of a file as it came."""
-    if source.pieces is None:
+    if source.whole:
         return parse(source.data)
     with source.path.open("rb") as file:
-        return pydicom.dcmread(file, stop_before_pixels=True)
+        return pydicom.dcmread(file, stop_before_pixels=True, force=True)
 
 
 def _word_of(error: Exception) -> str:
     """Why a file was not written, in a word."""
     if isinstance(error, Withheld):
         return error.reason
-    return next((word for kind, word in _WORDS.items() if isinstance(error, kind)), UNREADABLE)
+    return next((word for kind, word in _WORDS.items() if isinstance(error, kind)), FAILED)
 
 
 def target_of(clean: CleanInstance) -> Path:
@@ -199,7 +200,7 @@ def work(connection: Connection, told: Told) -> None:
     signal.signal(signal.SIGTERM, lambda _number, _frame: ending.set())
     worker = Worker(told)
     try:
-        connection.send(worker.about())
+        connection.send(_start_of(worker))
         while not ending.is_set():
             asked = connection.recv()
             if isinstance(asked[0], str):
@@ -210,9 +211,18 @@ def work(connection: Connection, told: Told) -> None:
             for task in tasks:
                 if ending.is_set():
                     return
-                done.append(worker.do(task, verdicts))
+                with quiet():
+                    done.append(worker.do(task, verdicts))
             connection.send(done)
     except (EOFError, OSError):
         return
     finally:
         worker.close()
+
+
+def _start_of(worker: Worker) -> dict[str, str] | None:
+    """What the worker says of itself; None where it has no text finder and must have one."""
+    try:
+        return worker.about()
+    except FinderUnavailable:
+        return None

@@ -5,18 +5,20 @@ from __future__ import annotations
 import getpass
 import importlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from carina.cli.tables import plain, print_table
 from carina.deid.keyfile import read_key, read_or_make_key
 from carina.deid.profile import profile_of
-from carina.errors import BadInput, NotFound, Withheld
+from carina.errors import BadInput, BadSettings, NotFound, Withheld
 from carina.model.ids import project_id
 from carina.model.instance import Reason
 
@@ -56,18 +58,29 @@ class FolderOrCommand(click.Group):
         self.format_commands(ctx, formatter)
 
 
+class Folder(click.Command):
+    """The command without a name of its own: whatever it says of itself it says as `carina deid`."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """The context, in place of the group's."""
+        group = parent if parent is not None else click.Context(self)
+        return super().make_context(group.info_name, args, group.parent, **extra)
+
+
 @click.group(cls=FolderOrCommand)
 def deid() -> None:
     """De-identify a folder of DICOM files: carina deid IN OUT --key-file KEY."""
 
 
-@deid.command(hidden=True)
+@deid.command(cls=Folder, hidden=True)
 @click.argument("source", metavar="IN", type=click.Path(exists=True, path_type=Path))
 @click.argument("output", metavar="OUT", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--key-file", required=True, type=_file, help="The secret, 32 bytes at least; made if it is not there.")
 @click.option("--profile", "profile_name", default="research", show_default=True, help="Its name, or a TOML file.")
-@click.option("--project", default="research", show_default=True, help="What two projects hold cannot be linked.")
-@click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True, help="Processes.")
+@click.option("--project", default="research", show_default=True, help="Two projects share no pseudonym, UID or date.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Processes.  [default: one for each processor, 8 at most]")
 @click.option("--issuer", default="", help="Of patient identifiers, where an image names none.")
 @click.option("--strip-leading-zeros", is_flag=True, help="Whether 007 and 7 are the same patient identifier.")
 @click.option("--pseudonymised", is_flag=True, help="IN has pseudonyms already: verified, its UIDs and dates stay.")
@@ -76,43 +89,58 @@ def deid() -> None:
 @click.option("--records", type=_folder, help="Where the key holder's records lie.  [default: KEY.records]")
 @click.option("--no-map", is_flag=True, help="Keep no map back to the persons.")
 @click.option("--mapping", type=_folder, help="Write the two tables of the MIDI-B validator there. They identify.")
-@click.option("--quarantine", type=_folder, help="Write a list of the files that were withheld there. It identifies.")
+@click.option("--withheld", type=_folder, help="Write a list of the files that were withheld there. It identifies.")
 @click.option("--no-sample", is_flag=True, help="Search no plain CT, MR or PET image of each layout for text.")
 @click.option("--again", is_flag=True, help="Do also what an earlier run has done.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report, for programs.")
 def folder(
-    source: Path, output: Path, key_file: Path, profile_name: str, project: str, workers: int, issuer: str,
+    source: Path, output: Path, key_file: Path, profile_name: str, project: str, workers: int | None, issuer: str,
     strip_leading_zeros: bool, pseudonymised: bool, clinical: Path | None, report: Path | None, records: Path | None,
-    no_map: bool, mapping: Path | None, quarantine: Path | None, no_sample: bool, again: bool,
+    no_map: bool, mapping: Path | None, withheld: Path | None, no_sample: bool, again: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Write the clean form of each DICOM file of IN into OUT, under pseudonyms, with a signed report.
 
     What a second run finds done it leaves. Ends with 0 when each file was written, or withheld for a reason; else with
     65.
     """
-    from carina.app.deid import Order, run
+    from carina.app.deid import Order, check_places, run
 
-    if output.resolve() in key_file.resolve().parents:
-        raise BadInput("The key file would lie in the folder that is given away.", "Keep it elsewhere.")
-    key, made = read_or_make_key(key_file)
-    if made:
-        click.echo("A key was made in the key file. Keep a copy of it: it alone gives the same persons the same names.")
     records = records or key_file.with_name(key_file.name + ".records")
     order = Order(
         source=source, output=output, report=report or output / "report.json", profile=profile_of(profile_name),
-        key=key, records=records, project=project_id(project), workers=workers,
-        way_back=None if no_map else records / MAP, mapping=mapping, withheld=quarantine, clinical=clinical,
+        key=b"", key_file=key_file, records=records, project=project_id(project), workers=workers or _processors(),
+        way_back=None if no_map else records / MAP, mapping=mapping, withheld=withheld, clinical=clinical,
         issuer=issuer, strip_leading_zeros=strip_leading_zeros, pseudonymised=pseudonymised, sample=not no_sample,
         again=again,
     )  # fmt: skip
+    check_places(order)
+    key, made = read_or_make_key(key_file)
+    if made:
+        words = "A key was made in the key file. Keep a copy of it: it alone gives the same persons the same names."
+        click.echo(words, err=as_json)
     with _progress() as progress:
-        done = run(order, progress)
+        done = run(replace(order, key=key), progress)
+    if as_json:
+        click.echo(json.dumps(done, indent=1, ensure_ascii=False))
+    else:
+        _show(done)
+    files = done["files"]
+    failed = files["withheld"].get("failed", 0) + files["not_copied"].get("unreadable", 0)
+    if failed:
+        raise BadInput(f"{failed} files could not be worked on.", "Run it again; `--withheld DIR` lists them.")
+
+
+def _processors() -> int:
+    """As many workers as this process may use processors; each has a text finder, which takes memory."""
+    return min(len(os.sched_getaffinity(0)), 8)
+
+
+def _show(done: dict[str, Any]) -> None:
+    """What became of the files, in numbers."""
     files = done["files"]
     click.echo(f"{files['written']:6} of {files['given']} files written for {done['written']['patients']} patients")
     for name, count in [*files["withheld"].items(), *files["not_copied"].items()]:
         click.echo(f"{count:6} {name}")
-    failed = files["withheld"].get("failed", 0) + files["not_copied"].get("unreadable", 0)
-    if failed:
-        raise BadInput(f"{failed} files could not be worked on.", "Run it again; `--quarantine` lists them.")
 
 
 @contextmanager
@@ -188,21 +216,23 @@ def reveal(pseudonym: str, key_file: Path, path: Path | None) -> None:
 @click.option("--profile", "profile_name", default="research", show_default=True, help="Its name, or a TOML file.")
 @click.option("--project", default="research", show_default=True, help="As for a folder.")
 @click.option("--issuer", default="", help="As for a folder.")
+@click.option("--strip-leading-zeros", is_flag=True, help="As for a folder.")
 @click.option("--pseudonymised", is_flag=True, help="As for a folder.")
 @click.option("--all", "everything", is_flag=True, help="Show also what stays as it is.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def diff(
-    path: Path, key_file: Path, profile_name: str, project: str, issuer: str, pseudonymised: bool, everything: bool,
-    as_json: bool,
+    path: Path, key_file: Path, profile_name: str, project: str, issuer: str, strip_leading_zeros: bool,
+    pseudonymised: bool, everything: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Show each element of the DICOM file FILE before and after, with the rule's reason; nothing is written."""
     from carina.deid.engine.handling import Handling
     from carina.deid.pseudonyms import ProjectKeys
 
     name = project_id(project)
-    handling = Handling(
-        name, profile_of(profile_name), ProjectKeys.of(read_key(key_file), name), issuer, pseudonymised=pseudonymised
-    )
+    if not key_file.exists():
+        raise BadSettings("There is no key file there.", "`carina deid key KEY` makes one.")
+    keys = ProjectKeys.of(read_key(key_file), name)
+    handling = Handling(name, profile_of(profile_name), keys, issuer, strip_leading_zeros, pseudonymised)
     try:
         found = _searched_differences(path.read_bytes(), handling)
     except Withheld as error:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from carina.app.deid_pool import THERE, UNWRITABLE, WAITING, Done, Task
+from carina.app.deid_pool import BLIND, THERE, UNWRITABLE, WAITING, Done, Task
 from carina.app.deid_records import CLEAN, TEXT, Records, only_run
 from carina.app.deid_run import Run, files_in
-from carina.errors import Busy, Full
+from carina.errors import Busy, FinderUnavailable, Full
 
 Judge = Callable[[Task, Mapping[str, str]], Done]
 KEY = b"k" * 32
@@ -223,3 +223,10 @@ def test_files_come_in_the_order_of_names_and_links_are_not_followed(tmp_path: P
         (tmp_path / name).write_text("x")
     (tmp_path / "d").symlink_to(tmp_path)
     assert [str(Path(path).relative_to(tmp_path)) for path, _, _ in files_in(tmp_path)] == ["a", "b/1", "b/2", "c"]
+
+
+def test_without_a_text_finder_the_run_ends_and_says_nothing_of_the_image(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["a", "b"])
+    with pytest.raises(FinderUnavailable):
+        bench.run(lambda task, verdicts: Done(task, BLIND) if task.path.endswith("b") else bench.write(task, verdicts))
+    assert bench.run()[0] == ["b"]

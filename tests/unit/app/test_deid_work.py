@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,15 @@ import pydicom
 import pytest
 from tests.support import ct
 
-from carina.app.deid_pool import THERE, UNWRITABLE, WAITING, Done, Task, Told
+from carina.app import deid_pool, deid_work
+from carina.app.deid_pool import BLIND, FAILED, THERE, UNWRITABLE, WAITING, Done, Task, Told
 from carina.app.deid_records import CLEAN, TEXT
 from carina.app.deid_work import Worker
 from carina.deid.evidence.report import DUPLICATE
 from carina.deid.pixels.findings import Box, Findings, Need
 from carina.deid.pixels.plain import Route
 from carina.deid.profile import load_profile
-from carina.errors import Withheld
+from carina.errors import FinderUnavailable, Withheld
 from carina.model.ids import ProjectId
 from carina.model.instance import Reason
 
@@ -146,3 +148,36 @@ def test_what_is_sealed_and_mapped_is_of_this_image(told: Told) -> None:
     original = pydicom.dcmread(BytesIO(ct()))
     assert ("uid", original.SOPInstanceUID, clean.SOPInstanceUID) in found.mapping
     assert not done(replace(told, way_back=False), Eyes(NONE)).sealed
+
+
+def test_without_a_text_finder_nothing_is_said_of_an_image(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unavailable(*_: object) -> Findings:
+        raise FinderUnavailable
+
+    eyes = Eyes(ALL)
+    monkeypatch.setattr(eyes, "examine", unavailable)
+    assert done(told, eyes).outcome == BLIND
+    monkeypatch.setattr(deid_work, "finder_version", unavailable)
+    ours, theirs = Pipe()
+    theirs.send(deid_work._start_of(Worker(replace(told, profile=load_profile("research")))))
+    with pytest.raises(FinderUnavailable):
+        deid_pool._heard(ours)
+
+
+def test_an_error_that_nobody_foresaw_is_told_by_its_kind_only(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*_: object) -> Findings:
+        raise LookupError("MEIER^HANS")
+
+    eyes = Eyes(ALL)
+    monkeypatch.setattr(eyes, "examine", wrong)
+    failed = done(told, eyes)
+    assert (failed.outcome, failed.detail) == (FAILED, "LookupError")
+
+
+def test_what_cannot_be_accounted_for_is_not_left_there(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*_: object) -> None:
+        raise LookupError
+
+    monkeypatch.setattr(deid_work, "originals_in", wrong)
+    assert done(told, Eyes(NONE)).outcome == FAILED
+    assert not list(told.output.rglob("*.dcm"))

@@ -55,7 +55,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_folder_is_de_identified_reported_and_found_done(run: Run, source: Path, tmp_path: Path) -> None:
-    said = run(*order(source, tmp_path, "--mapping", tmp_path / "m", "--quarantine", tmp_path / "q"))
+    said = run(*order(source, tmp_path, "--mapping", tmp_path / "m", "--withheld", tmp_path / "q"))
     assert said.code == 0, said.error
     assert "4 of 8 files written for 2 patients" in said.output and "content-not-checked" in said.output
     written = files(tmp_path / "out")
@@ -149,18 +149,24 @@ def test_a_difference_is_shown_and_nothing_is_written(run: Run, source: Path, tm
     ("options", "words"),
     [
         (("--mapping", "out/mapping"), "given away"),
-        (("--quarantine", "out"), "given away"),
+        (("--withheld", "out"), "given away"),
         (("--records", "out/records"), "given away"),
         (("--key-file", "out/key"), "given away"),
+        (("--mapping", "in/mapping"), "only read"),
+        (("--withheld", "in"), "only read"),
+        (("--records", "in/records"), "only read"),
+        (("--key-file", "in/key"), "only read"),
+        (("--report", "in/report.json"), "only read"),
+        (("--report", "missing/report.json"), "not there"),
     ],
 )
-def test_nothing_of_the_key_holders_may_lie_in_the_output(
+def test_nothing_is_written_where_it_must_not_lie(
     run: Run, tmp_path: Path, options: tuple[str, str], words: str
 ) -> None:
     (tmp_path / "in").mkdir()
     said = run(*order(tmp_path / "in", tmp_path), options[0], tmp_path / options[1])
     said.complaint(65, words)
-    assert not (tmp_path / "out" / options[1].rpartition("/")[2]).exists() or options[1] == "out"
+    assert [path.name for path in tmp_path.rglob("*")] == ["in"]
 
 
 def test_one_folder_in_the_other_is_refused(run: Run, tmp_path: Path) -> None:
@@ -306,7 +312,7 @@ def test_what_cannot_be_read_is_counted_and_an_output_that_cannot_be_made_is_tol
     (tmp_path / "in" / "archive.zip").write_bytes(b"PK\3\4" + bytes(100))
     (tmp_path / "in" / os.fsdecode(b"M\xfcller.dcm")).write_bytes(ct())
     (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
-    said = run(*order(tmp_path / "in", tmp_path, "--quarantine", tmp_path / "q"))
+    said = run(*order(tmp_path / "in", tmp_path, "--withheld", tmp_path / "q"))
     assert said.code == 0 and "1 of 3 files written" in said.output and "2 not-dicom" in said.output
     (tmp_path / "file").write_text("")
     run("deid", tmp_path / "in", tmp_path / "file" / "out", "--key-file", tmp_path / "key").complaint(65, "be made")
@@ -329,3 +335,54 @@ def test_a_file_that_ends_its_worker_twice_has_failed_and_the_others_go_on(
             done += finished
             waiting += [[task] for task in again]
     assert {Path(each.task.path).name: each.outcome for each in done} == {"good": THERE, "stuck": FAILED}
+
+
+def test_a_broken_header_is_damaged_and_its_values_are_not_said(tmp_path: Path) -> None:
+    rows, words = b"\x28\x00\x10\x00US", b"MEIER^HANS 42 "
+    at = (data := ct()).index(rows)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "1").write_bytes(data[:at] + rows + b"\x0e\x00" + words + data[at + 10 :])
+    sets = b"CS\x0a\x00ISO_IR 192"
+    for number in range(2, 4):
+        named = (data := ct(number=number)).replace(sets, b"CS\x0a\x00MEIERHANS ")
+        assert named != data
+        (tmp_path / "in" / str(number)).write_bytes(named)
+    words = [str(word) for word in order(tmp_path / "in", tmp_path, "--profile", "research", "--no-sample")]
+    program = [sys.executable, "-c", "from carina.cli.main import main; main()", *words, "--workers", "1"]
+    said = subprocess.run(program, capture_output=True, check=False, timeout=120)
+    assert said.returncode == 0 and b"damaged" in said.stdout and b"failed" not in said.stdout
+    assert b"MEIER" not in said.stdout + said.stderr and not said.stderr
+
+
+def test_what_a_killed_run_wrote_and_no_record_names_does_not_stay(run: Run, source: Path, tmp_path: Path) -> None:
+    assert run(*order(source, tmp_path)).code == 0
+    written = files(tmp_path / "out")
+    orphan = (tmp_path / "out" / min(written)).with_name("1.2.3.dcm")
+    orphan.write_bytes(b"")
+    assert run(*order(source, tmp_path)).code == 0 and orphan.exists()  # that run had ended by itself
+    (database,) = (tmp_path / "key.records").glob("[!m]*.sqlite3")
+    database.with_suffix(".running").touch()
+    assert run(*order(source, tmp_path)).code == 0
+    assert files(tmp_path / "out") == written and not database.with_suffix(".running").exists()
+
+
+def test_a_program_gets_the_report_and_nothing_else(run: Run, source: Path, tmp_path: Path) -> None:
+    said = run(*order(source, tmp_path, "--json"))
+    assert json.loads(said.output) == json.loads((tmp_path / "out" / "report.json").read_text())["report"]
+    assert "A key was made" in said.error
+
+
+def test_a_difference_shows_the_pseudonym_that_the_run_gives(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "1").write_bytes(ct("007"))
+    assert run(*order(tmp_path / "in", tmp_path, "--strip-leading-zeros")).code == 0
+    (image,) = (pydicom.dcmread(path) for path in (tmp_path / "out").rglob("*.dcm"))
+    words = "deid", "diff", tmp_path / "in" / "1", "--key-file", tmp_path / "key", "--profile", "basic"
+    assert image.PatientID not in run(*words).output
+    assert image.PatientID in run(*words, "--strip-leading-zeros").output
+    run(*words[:4], tmp_path / "none").complaint(78, "`carina deid key KEY` makes one")
+
+
+def test_a_wrong_use_is_told_by_the_name_that_was_typed(run: Run, tmp_path: Path) -> None:
+    said = run("deid", tmp_path)
+    assert said.code == 2 and "carina deid [OPTIONS] IN OUT" in said.error and "deid folder" not in said.error

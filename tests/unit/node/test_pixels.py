@@ -496,3 +496,17 @@ def test_text_that_was_found_does_not_pass_when_the_profile_no_longer_has_it_bla
     quarantine.retry(node, "manager", ids=[one])
     drain(node)
     assert fate(node, one) == (("quarantined", Reason.TEXT_IN_PIXELS) if review == "one" else ("archived", None))
+
+
+def test_a_plain_image_is_not_read_a_second_time_to_see_whether_it_must_wait(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = opened(samples=True)
+    receive(node, ct("A", size=64))
+    look(node)
+
+    def never(_data: bytes) -> None:
+        raise AssertionError("it is read as a whole")
+
+    monkeypatch.setattr(pixels, "parse", never)
+    assert pixels.sampled(node, node.projects[LUNG], ct("B", size=64)) is None

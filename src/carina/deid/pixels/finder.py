@@ -33,7 +33,6 @@ class TextFinder:
     def __init__(self, patience: float = PATIENCE) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._patience = patience
-        self._has_answered = False
 
     def __enter__(self) -> TextFinder:
         return self
@@ -55,14 +54,14 @@ class TextFinder:
                   any, where bones and vessels may look like text
 
         A process that dies or takes too long is started anew, once for a picture; then `Withheld`. Raises
-        `FinderUnavailable` where none has ever answered, and it ends with an empty picture too.
+        `FinderUnavailable` where it ends with an empty picture too.
         """
         for _ in range(2):
             try:
                 return self._asked(frame, legible)
             except (OSError, EOFError, TimeoutError):
                 self.close()
-        if not self._has_answered and self._ends():
+        if self._ends():
             raise FinderUnavailable
         raise Withheld(Reason.PIXELS_NOT_CHECKED, "The text finder could not look at the pixels.")
 
@@ -99,7 +98,6 @@ class TextFinder:
         out = process.stdout.fileno()
         (count,) = REPLY.unpack(_read(out, REPLY.size, until))
         places = _read(out, PLACE.size * count, until)
-        self._has_answered = True
         return [Box(*PLACE.unpack_from(places, number * PLACE.size)) for number in range(count)]
 
     def _started(self) -> subprocess.Popen[bytes]:

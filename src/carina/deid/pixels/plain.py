@@ -93,7 +93,8 @@ class Routes:
 
 def header_of(elements: bytes, split: Pieces) -> Dataset:
     """A dataset of these elements, with pixels, but empty ones, if there are some."""
-    dataset = Dataset(read_dataset(BytesIO(elements), split.implicit, True))
+    with quiet():
+        dataset = Dataset(read_dataset(BytesIO(elements), split.implicit, True))
     for tag in {tag for tag, *_ in split.elements} & _FLOATS | ({PIXEL_DATA} if split.pixels else set()):
         dataset[tag] = DataElement(tag, "OW", b"")
     dataset.file_meta = FileMetaDataset()
