@@ -151,14 +151,20 @@ def _handling(order: Order, about: dict[str, str]) -> str:
 
 @contextmanager
 def _swept(mark: Path, output: Path, records: Records) -> Iterator[None]:
-    """Remove what an earlier run left that did not end by itself: half written, or written and in no record."""
+    """Remove what an earlier run left that did not end by itself: half written, or written and in no record.
+
+    Nobody else's files can be among them, since a folder with such files is refused (`BadInput`) before the mark is set.
+    """
+    strangers = [left for left in output.rglob("*.dcm") if not records.names(str(left.relative_to(output)))]
     if mark.exists():
-        for left in output.rglob(f".*{_PART}"):
+        for left in (*output.rglob(f".*{_PART}"), *strangers):
             left.unlink(missing_ok=True)
-        for left in output.rglob("*.dcm"):
-            if not records.names(str(left.relative_to(output))):
-                left.unlink()
         records.forget_mappings()
+    elif strangers:
+        raise BadInput(
+            "The folder to write to holds files that this key has not written there.",
+            "Choose an empty folder: files of two keys or projects in one could not be told apart.",
+        )
     mark.touch(mode=0o600)
     yield
     mark.unlink()

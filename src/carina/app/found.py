@@ -193,7 +193,7 @@ processes = 1
 [deid]
 map = true
 {dimse}
-# A project: a de-identification profile and keys of its own. The same image in two projects cannot be linked.
+# A project: a de-identification profile and keys of its own. Two projects share no pseudonym, UID or date.
 [[projects]]
 id = {_text(new.project)}
 title = {_text(new.project_title)}
