@@ -153,7 +153,7 @@ def _handling(order: Order, about: dict[str, str]) -> str:
 def _swept(mark: Path, output: Path, records: Records) -> Iterator[None]:
     """Remove what an earlier run left that did not end by itself: half written, or written and in no record.
 
-    Nobody else's files can be among them, since a folder with such files is refused (`BadInput`) before the mark is set.
+    Nobody else's files can be among them: a folder with such files is refused (`BadInput`) before the mark is set.
     """
     strangers = [left for left in output.rglob("*.dcm") if not records.names(str(left.relative_to(output)))]
     if mark.exists():
