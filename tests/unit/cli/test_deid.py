@@ -205,7 +205,7 @@ def alive(session: int) -> list[str]:
 
 def test_a_run_that_is_ended_leaves_no_process_and_no_half_file_and_goes_on(source: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    for number in range(400):
+    for number in range(1500):
         (tmp_path / "in" / str(number)).write_bytes(ct(number=number, size=128))
     words = [str(word) for word in order(tmp_path / "in", tmp_path)]
     program = [sys.executable, "-c", "from carina.cli.main import main; main()", *words]
@@ -222,8 +222,8 @@ def test_a_run_that_is_ended_leaves_no_process_and_no_half_file_and_goes_on(sour
     while alive(process.pid) and time.monotonic() < until:
         time.sleep(0.05)
     assert not alive(process.pid)
-    assert subprocess.run(program, capture_output=True, check=True, timeout=120).stdout.count(b"400 of 400")
-    assert len(list((tmp_path / "out").rglob("*.dcm"))) == 400
+    assert subprocess.run(program, capture_output=True, check=True, timeout=120).stdout.count(b"1500 of 1500")
+    assert len(list((tmp_path / "out").rglob("*.dcm"))) == 1500
 
 
 def test_a_run_that_is_killed_leaves_only_whole_files_and_goes_on(source: Path, tmp_path: Path) -> None:
