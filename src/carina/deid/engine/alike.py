@@ -56,10 +56,14 @@ class Asked(dict[BaseTag, Any]):
         return super().keys()
 
     def values(self) -> Any:
-        """Not for a header: whoever wants all values has asked for all."""
-        raise NotImplementedError
+        """As of any dict."""
+        self.for_all = True
+        return super().values()
 
-    items = values
+    def items(self) -> Any:
+        """As of any dict."""
+        self.for_all = True
+        return super().items()
 
 
 @dataclass(frozen=True)
