@@ -32,11 +32,11 @@ class BenchNode:
     inbox: Path
 
 
-def new_node(folder: Path, name: str) -> BenchNode:
-    """A node that knows one scanner, one token and one folder."""
+def new_node(folder: Path, name: str, scanner: str = SCANNER) -> BenchNode:
+    """A node that knows one scanner, two tokens and one folder."""
     inside, outside, dimse = free_ports([0, 0, 0])
     inbox = folder / f"{name}-inbox"
-    sources = (("aet", SCANNER), ("token", TOKEN), ("folder", str(inbox)))
+    sources = (("aet", scanner), ("token", TOKEN), ("token", "bench-reader"), ("folder", str(inbox)))
     new = NewNode(
         title=f"Node {name}",
         institution="Benchmark",

@@ -12,7 +12,7 @@ compile() {  # compile OUTPUT [pip-compile arguments]: then leave out the projec
   sed -i -e '/^# WARNING: pip install/d' -e '/^# Consider using a hashable/d' -e '/^carina @ /d' "$output"
 }
 
-compile requirements/dev.txt --all-extras pyproject.toml
+compile requirements/dev.txt --extra dev pyproject.toml
 grep -E '^[a-zA-Z0-9._-]+==' requirements/dev.txt | sed 's/ .*//' > requirements/.constraints
 for extra in hub node demo; do
   compile "requirements/$extra.txt" --extra "$extra" --constraint requirements/.constraints pyproject.toml

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Bring what a fresh machine lacks: a virtual environment with the locked packages, the pages' scripts, Chromium, dcmtk
-# and two system libraries.
+# Bring what a fresh machine lacks: a virtual environment with the locked packages, the pages' scripts, Chromium, dcmtk,
+# PostgreSQL's programs (tests start a private server of them) and two system libraries.
 # Run again at any time; it does only what is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,6 +17,7 @@ lacking=()
 "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null || lacking+=(python3-venv)
 command -v chromium >/dev/null || lacking+=(chromium)
 command -v storescu >/dev/null || lacking+=(dcmtk)
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || lacking+=(postgresql)
 has_library() { "$PYTHON" -c 'import ctypes, sys; ctypes.CDLL(sys.argv[1])' "$1" 2>/dev/null; }
 has_library libGL.so.1 || lacking+=(libgl1)  # OpenCV, of the finder of text in pixels, loads it and the next
 has_library libgthread-2.0.so.0 || lacking+=(libglib2.0-0)
@@ -25,6 +26,11 @@ if [ ${#lacking[@]} -gt 0 ]; then
     printf 'setup: installing %s\n' "${lacking[*]}"
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq
+    # PostgreSQL's package makes and starts a server; the tests want its programs alone, and start one of their own.
+    no_server=/etc/postgresql-common/createcluster.d/carina-set-up.conf
+    mkdir -p "${no_server%/*}"
+    echo 'create_main_cluster = false' >"$no_server"
+    trap 'rm -f "$no_server"' EXIT
     apt-get install -y -qq --no-install-recommends "${lacking[@]}" >/dev/null
   else
     fail "these are missing: ${lacking[*]}. Install them with your system's packages (on Debian: sudo apt-get install ${lacking[*]}) and run this again."

@@ -62,7 +62,7 @@ def application(node: Node, url: str = "http://127.0.0.1") -> Starlette:
     """The node's DICOMweb service at `/dicom-web`, behind what every request passes."""
     tokens = {secret: replace(holder, issuer=node.id) for secret, holder in TOKENS.items()}
     identity = Identity(MemoryAccounts({}, tokens=tokens), node.id, secure=False)
-    reading = dicomweb_routes(node, by_staff(node, identity.identify), url)
+    reading = dicomweb_routes(node, by_staff(node, identity), url)
     rules = Rules(url, body_limits=(("/dicom-web", None),))
     return Starlette(
         routes=[Mount("/dicom-web", routes=[*store_routes(node, identity.identify), *reading])],

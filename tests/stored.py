@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, insert
 from tests.records import new_records
 
+from carina.dicom.levels import BELONGS
+from carina.errors import Conflict
 from carina.model.ids import PatientKey, ProjectId, Uid
 from carina.model.instance import CleanInstance, Facts, Version
 from carina.storage.database import Role
-from carina.storage.index import Added, add_instance
+from carina.storage.indexing import Added, Entry, add_all, whole_number
 from carina.storage.schema import clinical
 
 LUNG = ProjectId("lung")
@@ -68,7 +72,7 @@ def clean(
 
 
 def index(connection: Connection, instance: CleanInstance, **changes: Any) -> Added:
-    """Take the instance into the index, with the headers that its fields imply; `changes` are `add_instance`'s."""
+    """Take the instance into the index, with the headers that its fields imply; `changes` are of its `Entry`."""
     study: dict[str, Any] = {
         "00100020": {"vr": "LO", "Value": [instance.patient]},
         "0020000D": {"vr": "UI", "Value": [instance.study_uid]},
@@ -87,19 +91,23 @@ def index(connection: Connection, instance: CleanInstance, **changes: Any) -> Ad
         "00080018": {"vr": "UI", "Value": [instance.uid]},
         "00200013": {"vr": "IS", "Value": [int(instance.uid.split(".")[-1])]},
     }
-    described = {"body_part": None, "manufacturer": None, "frames": 1, "size": len(instance.data)}
-    return add_instance(
-        connection,
-        instance,
-        **{
-            "content": hashlib.sha256(instance.data).hexdigest(),
-            "study_header": study,
-            "series_header": series,
-            "header": {**study, **series, **own},
-            **described,
-            **changes,
-        },
+    header = {**study, **series, **own} | changes.pop("header", {})
+    brief = {tag: header[tag] for level in ("study", "series", "instance") for tag in BELONGS[level] if tag in header}
+    entry = Entry(
+        clean=instance,
+        content=hashlib.sha256(instance.data).hexdigest(),
+        size=len(instance.data),
+        frames=1,
+        study=study,
+        series=series,
+        header=json.dumps(header),
+        brief=json.dumps(brief),
+        instance_number=whole_number(header, "00200013"),
     )
+    [result], _ = add_all(connection, [replace(entry, **changes)])
+    if isinstance(result, Conflict):
+        raise result
+    return result
 
 
 def diagnose(

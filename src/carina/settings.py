@@ -7,6 +7,7 @@ says where they are.
 from __future__ import annotations
 
 import base64
+import ipaddress
 import json
 import os
 import stat
@@ -35,6 +36,11 @@ ProjectName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$"
 AeTitle = Annotated[str, StringConstraints(pattern=r"^[!-~][ -~]{0,15}$", strip_whitespace=True)]
 
 
+def _network(text: str) -> str:
+    """An IP address or network, or `ValueError`."""
+    return str(ipaddress.ip_network(text, strict=False))
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -50,17 +56,84 @@ class Listen(_Part):
     port: Port = 0
 
 
+class DimseTls(_Part):
+    """TLS of the DICOM network listener (PS3.15 annex B.12, BCP 195), TLS 1.2 and above.
+
+    certificate  PEM file with the node's certificate and those above it
+    key          PEM file with its private key
+    clients      PEM file with the authorities of peers' certificates: a peer must then show one; empty: it need not
+    """
+
+    certificate: Path
+    key: Path
+    clients: Path | None = None
+
+
 class Dimse(_Part):
     """The DICOM network listener; left out of the file, the node has none.
 
-    host      address to listen on
-    port      its port
-    ae_title  the node's own AE title, at most 16 characters
+    host        address to listen on
+    port        its port
+    ae_title    the node's own AE title, at most 16 characters
+    peers_only  whether callers that are no peers of this file are refused; else what they send waits in quarantine
+    tls         left out: without TLS
     """
 
     host: str = "127.0.0.1"
     port: Port = 11112
     ae_title: AeTitle = "CARINA"
+    peers_only: bool = False
+    tls: DimseTls | None = None
+
+
+class PeerSettings(_Part):
+    """A DICOM application that the node knows: what it may do, and where it listens.
+
+    ae_title   by which it calls; a source of the same name sends images
+    addresses  from which it may call, IP addresses or networks; empty: any
+    may        `find`, `get`, `move`, `commit` (storage commitment); nothing, unless named
+    dataset    of which it may find and fetch the members: an IRI, or `*` for the whole archive
+    host       where it listens, for C-MOVE, commitment and `carina send`
+    port       its port there
+    tls        whether it speaks TLS there
+    """
+
+    ae_title: AeTitle
+    addresses: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
+    may: tuple[Literal["find", "get", "move", "commit"], ...] = ()
+    dataset: str = ""
+    host: str = ""
+    port: Port = 0
+    tls: bool = False
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> Self:
+        if {"find", "get", "move"} & set(self.may) and not self.dataset:
+            raise ValueError("name the dataset that it may find and fetch from")
+        return self
+
+
+class ArchiveSettings(_Part):
+    """The archive.
+
+    quiet         seconds without a further image after which a study is complete; a later one reopens it
+    most_waiting  instances that may wait for the workers; beyond, senders are asked to come again
+    forgotten     file, outside of the node's folder, that remembers who is forgotten when a back-up is restored; empty:
+                  beside the key file, or, where the keys are in no file, beside the folder
+    """
+
+    quiet: Annotated[int, Field(ge=1, le=7 * 86400)] = 300
+    most_waiting: Annotated[int, Field(ge=1)] = 100_000
+    forgotten: Path | None = None
+
+
+class LogSettings(_Part):
+    """What the service writes to standard error.
+
+    form   `text`: a line for people; `json`: an object in each line, for programs
+    """
+
+    form: Literal["text", "json"] = "text"
 
 
 class ProjectSettings(_Part):
@@ -208,11 +281,14 @@ class NodeSettings(_Service):
     sources            where images may come from; all others wait in quarantine
     instruments        known scanners, the first that fits counts
     workers            processes that take instances from the spool into the archive
-    largest_instance   bytes; larger ones are refused. Of an instance the memory holds several copies
+    largest_instance   bytes; larger ones are refused. Above 1 GB only pixels that are not compressed are taken in
     access             what permits may be for, and whether the node's data manager signs them too
     jobs               bounds of the analyses that researchers run
     pixels             looking for text in pixels
     deid               de-identification
+    peers              DICOM applications that may find and fetch, or are sent to
+    archive            when a study is complete, and how much may wait
+    logs               their form
     """
 
     model_config = SettingsConfigDict(env_prefix="CARINA_NODE_", env_nested_delimiter="__", extra="forbid", frozen=True)
@@ -225,7 +301,7 @@ class NodeSettings(_Service):
     outside: Listen = Listen(port=8722)
     dimse: Dimse | None = None
     workers: Annotated[int, Field(ge=1, le=64)] = 1
-    largest_instance: Annotated[int, Field(ge=1024)] = 1_000_000_000
+    largest_instance: Annotated[int, Field(ge=1024)] = 5_000_000_000
     projects: tuple[ProjectSettings, ...] = ()
     sources: tuple[SourceSettings, ...] = ()
     instruments: tuple[InstrumentSettings, ...] = ()
@@ -233,6 +309,9 @@ class NodeSettings(_Service):
     jobs: JobSettings = JobSettings()
     pixels: PixelSettings = PixelSettings()
     deid: DeidSettings = DeidSettings()
+    peers: tuple[PeerSettings, ...] = ()
+    archive: ArchiveSettings = ArchiveSettings()
+    logs: LogSettings = LogSettings()
 
 
 class HubSettings(_Service):

@@ -61,6 +61,34 @@ class InstanceStoreContract:
             store.remove(content)
             assert stream.read() == b"abc"
 
+    def test_several_are_put_at_once(self, store: InstanceStore) -> None:
+        contents = store.put_all([clean(data=b"a"), clean(number=2, data=b"b"), clean(number=3, data=b"a")])
+        assert contents == [sha256(data).hexdigest() for data in (b"a", b"b", b"a")]
+        assert [store.read(content, 0, 9) for content in contents] == [b"a", b"b", b"a"]
+
+    def test_any_place_is_read(self, store: InstanceStore) -> None:
+        content = store.put(clean(data=b"0123456789"))
+        reads = [store.read(content, *place) for place in ((0, 4), (4, 4), (8, 4), (10, 1), (3, 0))]
+        assert reads == [b"0123", b"4567", b"89", b"", b""]
+        with pytest.raises(NotFound):
+            store.read("0" * 64, 0, 1)
+
+    def test_a_file_is_written_in_pieces(self, store: InstanceStore) -> None:
+        for _ in range(2):
+            writer = store.writer()
+            for data in (b"bytes ", memoryview(b"of a "), b"file"):
+                writer.write(data)
+            content = writer.finish()
+            assert content == sha256(b"bytes of a file").hexdigest()
+            assert store.read(content, 0, 99) == b"bytes of a file"
+
+    def test_a_file_that_is_given_up_is_none(self, store: InstanceStore) -> None:
+        writer = store.writer()
+        writer.write(b"abc")
+        writer.abort()
+        with pytest.raises(NotFound):
+            store.open(sha256(b"abc").hexdigest())
+
 
 class TestFileInstances(InstanceStoreContract):
     @pytest.fixture
@@ -69,7 +97,7 @@ class TestFileInstances(InstanceStoreContract):
 
     def test_files_are_spread_over_folders_and_for_their_owner_only(self, store: InstanceStore, tmp_path: Path) -> None:
         content = store.put(clean(data=b"abc"))
-        path = tmp_path / "store" / content[:2] / content[2:4] / f"{content}.dcm"
+        path = tmp_path / "store" / content[:2] / f"{content}.dcm"
         assert path.read_bytes() == b"abc"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert {stat.S_IMODE(folder.stat().st_mode) for folder in list(path.parents)[:3]} == {0o700}
@@ -78,10 +106,18 @@ class TestFileInstances(InstanceStoreContract):
         self, store: InstanceStore, tmp_path: Path
     ) -> None:
         content = store.put(clean(data=b"abc"))
-        (tmp_path / "store" / content[:2] / content[2:4] / f"{content}.dcm").write_bytes(b"abd")
+        (tmp_path / "store" / content[:2] / f"{content}.dcm").write_bytes(b"abd")
         store.put(clean(data=b"abc"))
         with store.open(content) as stream:
             assert stream.read() == b"abc"
+
+    def test_a_writer_leaves_nothing_beside_its_file(self, store: InstanceStore, tmp_path: Path) -> None:
+        for end in ("finish", "abort", "finish"):
+            writer = store.writer()
+            writer.write(b"abc")
+            getattr(writer, end)()
+        [path] = [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
+        assert path.name == sha256(b"abc").hexdigest() + ".dcm"
 
     def test_another_process_finds_what_was_put(self, store: InstanceStore, tmp_path: Path) -> None:
         content = store.put(clean(data=b"abc"))
@@ -91,7 +127,7 @@ class TestFileInstances(InstanceStoreContract):
     def test_what_a_dead_writer_left_is_swept(self, tmp_path: Path) -> None:
         store = FileInstances(tmp_path / "store")
         content = store.put(clean(data=b"abc"))
-        (tmp_path / "store" / content[:2] / content[2:4] / ".new-0123").write_bytes(b"half")
+        (tmp_path / "store" / content[:2] / ".new-0123").write_bytes(b"half")
         assert (store.sweep(), store.sweep()) == (1, 0)
         store.open(content).close()
 

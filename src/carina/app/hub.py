@@ -81,7 +81,7 @@ def serve(folder: Path) -> None:
             folder / "broker", host=settings.broker.host, port=settings.broker.port, names=settings.broker_names
         )
         broker = Broker(site, hub.id, hub.nkey)
-        asyncio.run(_serve(hub, settings, broker, bound))
+        listener.run(_serve(hub, settings, broker, bound))
 
 
 async def _serve(hub: Hub, settings: HubSettings, broker: Broker, bound: socket.socket) -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 from carina.app.processes import start_logs
 from carina.app.site import open_node
 from carina.node.jobs import compute_job
+from carina.settings import load_node
 
 
 def compute(folder: Path, hub: str, job: str) -> None:
     """Do what this job asks of the node in `folder`, and keep its result."""
-    start_logs()
-    with open_node(folder) as node:
+    settings = load_node(folder)
+    start_logs(settings.logs.form)
+    with open_node(folder, settings) as node:
         compute_job(node, hub, job)

@@ -4,42 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import multiprocessing
 import socket
-from collections.abc import Callable, Mapping
-from multiprocessing.process import BaseProcess
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount
 
+from carina.app.export import drop_pins
 from carina.app.http import post_json
 from carina.app.pixels import look
-from carina.app.processes import only_one, start_logs, stop_event
+from carina.app.processes import give_memory_back, only_one, start_logs, stop_event
 from carina.app.running import Jobs
 from carina.app.site import open_node
+from carina.app.workers import Workers
 from carina.app.working import work
 from carina.interfaces import listener
-from carina.interfaces.api.health import health_routes
+from carina.interfaces.api.health import Check, health_routes, node_checks
 from carina.interfaces.api.identity import Identity, LocalAccounts
+from carina.interfaces.api.metrics import Meter
 from carina.interfaces.api.node import inside_routes, outside_routes
 from carina.interfaces.api.problems import exception_handlers
 from carina.interfaces.api.security import Rules, middleware, networks
 from carina.interfaces.api.visitors import entries, visitors
 from carina.interfaces.dicomweb.opening import by_staff
-from carina.interfaces.dicomweb.outside import dataset_dicomweb_routes
+from carina.interfaces.dicomweb.outside import DATASET, dataset_dicomweb_routes
 from carina.interfaces.dicomweb.routes import dicomweb_routes, store_routes
-from carina.interfaces.dimse.server import start_dimse
+from carina.interfaces.dimse.secure import client_context, listener_context
+from carina.interfaces.dimse.server import DimseServer, start_dimse
 from carina.interfaces.nats.node_exchange import run_memberships
 from carina.interfaces.web.node import node_frame, node_pages
 from carina.interfaces.web.outside import outside_frame, outside_pages
 from carina.node import membership
+from carina.node.forget import apply_tombstones
 from carina.node.membership import JoinedHub
 from carina.node.pixels import CLEAN_PIXELS
 from carina.node.recovery import recover
 from carina.node.site import Node
-from carina.settings import NodeSettings, load_node
+from carina.settings import Dimse, NodeSettings, load_node
 
 log = logging.getLogger(__name__)
 
@@ -52,24 +56,35 @@ def join(folder: Path, invitation: str) -> JoinedHub:
 
 def serve(folder: Path) -> None:
     """Run the node until SIGINT, SIGTERM, or the end of the process that started this one and asked for that."""
-    start_logs()
     settings = load_node(folder)
-    with only_one(folder), open_node(folder, settings) as node:
+    start_logs(settings.logs.form)
+    give_memory_back()
+    with (
+        Workers(folder, {"worker": work, "pixels": look}) as workers,  # forked before there is anything to inherit
+        only_one(folder),
+        open_node(folder, settings) as node,
+    ):
         inside = listener.bind(settings.inside.host, settings.inside.port, "inside listener")
         outside = listener.bind(settings.outside.host, settings.outside.port, "outside listener")
+        drop_pins(folder)
+        apply_tombstones(node)
         recover(node)
-        asyncio.run(_serve(node, settings, folder, inside, outside))
+        listener.run(_serve(node, settings, folder, workers, inside, outside))
 
 
-async def _serve(node: Node, settings: NodeSettings, folder: Path, *sockets: socket.socket) -> None:
+async def _serve(node: Node, settings: NodeSettings, folder: Path, workers: Workers, *sockets: socket.socket) -> None:
     stop = stop_event()
-    applications = (inside_application(node, settings), outside_application(node, settings))
-    servers = [listener.server(application) for application in applications]
+    names = _names(node, settings)
+    checks = node_checks(node, workers.alive, names)
+    meter = Meter(workers.alive)
+    applications = (inside_application(node, settings, meter, checks), outside_application(node, settings, checks))
+    counted = [meter.counting(one, name) for one, name in zip(applications, ("inside", "outside"), strict=True)]
+    servers = [listener.server(application) for application in counted]
     dimse = None
     if settings.dimse is not None:
-        dimse = start_dimse(node, settings.dimse.host, settings.dimse.port, settings.dimse.ae_title)
-    workers = Workers(folder, _tasks(node, settings))
-    workers.start()
+        dimse = _start_dimse(node, settings.dimse)
+        meter.associations = dimse.associations
+    workers.start(names)
     jobs = Jobs(node, folder, settings.jobs)
     tasks = [asyncio.create_task(server.serve([bound])) for server, bound in zip(servers, sockets, strict=True)]
     tasks += [asyncio.create_task(run_memberships(node)), asyncio.create_task(workers.keep())]
@@ -78,21 +93,47 @@ async def _serve(node: Node, settings: NodeSettings, folder: Path, *sockets: soc
     try:
         await wait_for_end(stop, tasks)
     finally:
-        if dimse is not None:
-            await asyncio.to_thread(dimse.stop)
-        await asyncio.to_thread(jobs.stop)
+        log.info("node-ending", extra={"node": node.id})
+        for server in servers:
+            server.should_exit = True  # both listeners take no more while associations end
+        await asyncio.to_thread(_stop_all, [*([dimse.stop] if dimse is not None else []), jobs.stop])
         await end(servers, tasks)
         await asyncio.to_thread(workers.stop)
         log.info("node-ended", extra={"node": node.id})
 
 
-def _tasks(node: Node, settings: NodeSettings) -> dict[str, Callable[[Path, str], None]]:
+def _start_dimse(node: Node, settings: Dimse) -> DimseServer:
+    """The DICOM network listener, over TLS if the site has set that up."""
+    tls = calling = None
+    if settings.tls is not None:
+        tls = listener_context(settings.tls.certificate, settings.tls.key, settings.tls.clients)
+        calling = client_context(settings.tls.certificate, settings.tls.key, settings.tls.clients)
+    return start_dimse(
+        node,
+        settings.host,
+        settings.port,
+        settings.ae_title,
+        peers_only=settings.peers_only,
+        tls=tls,
+        calling=calling,
+    )
+
+
+def _stop_all(stops: list[Callable[[], None]]) -> None:
+    """Stop them at the same time. What goes wrong with one keeps none of the others, nor the workers, from ending."""
+    with ThreadPoolExecutor(len(stops)) as threads:
+        for done in [threads.submit(stop) for stop in stops]:
+            error = done.exception()
+            if error is not None:
+                log.error("stop-failed", extra={"error": type(error).__name__})
+
+
+def _names(node: Node, settings: NodeSettings) -> list[str]:
     """The processes beside the server: those that take in, and those that look where a project has pixels cleaned."""
-    tasks: dict[str, Callable[[Path, str], None]] = {}
-    tasks |= {f"worker-{number}": work for number in range(1, settings.workers + 1)}
+    names = [f"worker-{number}" for number in range(1, settings.workers + 1)]
     if any(CLEAN_PIXELS in project.profile.options for project in node.projects.values()):
-        tasks |= {f"pixels-{number}": look for number in range(1, settings.pixels.processes + 1)}
-    return tasks
+        names += [f"pixels-{number}" for number in range(1, settings.pixels.processes + 1)]
+    return names
 
 
 async def wait_for_end(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
@@ -114,17 +155,20 @@ async def end(servers: list[uvicorn.Server], tasks: list[asyncio.Task[None]]) ->
     await asyncio.gather(*serving, *others, return_exceptions=True)
 
 
-def inside_application(node: Node, settings: NodeSettings) -> Starlette:
+def inside_application(
+    node: Node, settings: NodeSettings, meter: Meter | None = None, checks: Sequence[Check] = ()
+) -> Starlette:
     """Console, DICOMweb and status, for staff and senders."""
     url = settings.console_url or f"http://{settings.inside.host}:{settings.inside.port}"
     rules = Rules(url, trusted_proxies=networks(settings.trusted_proxies), body_limits=(("/dicom-web", None),))
     identity = Identity(LocalAccounts(node.engine, node.id), node.id, rules.secure)
     error_page = node_frame(node, identity).error
-    staff = by_staff(node, identity.identify)
+    staff = by_staff(node, identity)
     return Starlette(
         routes=[
-            *inside_routes(node, identity),
+            *inside_routes(node, identity, meter, checks),
             Mount("/dicom-web", routes=[*store_routes(node, identity.identify), *dicomweb_routes(node, staff, url)]),
+            Mount(DATASET, routes=dicomweb_routes(node, staff, url)),
             *node_pages(node, identity),
         ],
         middleware=middleware(rules, identity, error_page),
@@ -132,59 +176,19 @@ def inside_application(node: Node, settings: NodeSettings) -> Starlette:
     )
 
 
-def outside_application(node: Node, settings: NodeSettings) -> Starlette:
+def outside_application(node: Node, settings: NodeSettings, checks: Sequence[Check] = ()) -> Starlette:
     """Images, for researchers with a permit. A node without a public address offers its health, and nothing else."""
     url = settings.public_url or f"http://{settings.outside.host}:{settings.outside.port}"
     rules = Rules(url, trusted_proxies=networks(settings.trusted_proxies), open_paths=("/enter",))
     identity = visitors(node, rules.secure)
     error_page = outside_frame(node, identity).error
-    routes: list[BaseRoute] = [*health_routes(node.engine)]
+    routes: list[BaseRoute] = [*health_routes(node.engine, checks)]
     if settings.public_url is not None:
         images = dataset_dicomweb_routes(node, identity.cookie, url)
         limit = entries()
-        routes = [*outside_routes(node, limit), *images, *outside_pages(node, identity, limit)]
+        routes = [*outside_routes(node, limit, checks), *images, *outside_pages(node, identity, limit)]
     return Starlette(
         routes=routes,
         middleware=middleware(rules, identity, error_page),
         exception_handlers=exception_handlers(error_page),
     )
-
-
-class Workers:
-    """The processes that work beside a node's server: they end with it, and are started again when one dies.
-
-    work   by the name of each process, what it does with the node's folder and its name
-    """
-
-    def __init__(self, folder: Path, work: Mapping[str, Callable[[Path, str], None]]) -> None:
-        self._folder = folder
-        self._work = work
-        self._context = multiprocessing.get_context("spawn")
-        self._running: dict[str, BaseProcess] = {}
-
-    def start(self) -> None:
-        """Start those that do not run."""
-        for name, target in self._work.items():
-            if name not in self._running or not self._running[name].is_alive():
-                process = self._context.Process(target=target, args=(self._folder, name), name=name)
-                process.start()
-                self._running[name] = process
-
-    async def keep(self) -> None:
-        """Look after them until cancelled."""
-        while True:
-            await asyncio.sleep(1)
-            for name, process in self._running.items():
-                if not process.is_alive():
-                    log.error("worker-died", extra={"worker": name})
-            await asyncio.to_thread(self.start)
-
-    def stop(self) -> None:
-        """Let each finish what it has begun; after 5 seconds, kill: an instance's journey is safe to repeat."""
-        for process in self._running.values():
-            process.terminate()
-        for process in self._running.values():
-            process.join(5)
-            if process.is_alive():
-                process.kill()
-                process.join()

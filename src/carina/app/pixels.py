@@ -11,6 +11,7 @@ from carina.app.site import open_node
 from carina.deid.pixels.finder import TextFinder
 from carina.deid.pixels.findings import Findings
 from carina.node import pixels
+from carina.settings import load_node
 
 NICE = 10  # below the server and its workers
 REST = 60.0  # s without an image after which the text finder's process ends, and its memory with it
@@ -18,13 +19,14 @@ REST = 60.0  # s without an image after which the text finder's process ends, an
 
 def look(folder: Path, name: str) -> None:
     """Look at what waits in the node's `folder` until SIGTERM or the end of the server that started this."""
-    start_logs()
+    settings = load_node(folder)
+    start_logs(settings.logs.form)
     os.nice(NICE)
     stop = stop_at_sigterm()
     end_with_parent(stop.set, parent=os.getppid())
     eyes = Eyes()
     try:
-        with open_node(folder) as node:
+        with open_node(folder, settings) as node:
             pixels.run(node, stop, name, eyes.look)
     finally:
         eyes.close()

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import fcntl
+import json
 import logging
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from carina.errors import Busy
+from carina.model.clock import stamp
 
 LOCK = "server.lock"
 PARENT = "CARINA_END_WITH_PARENT"
@@ -84,10 +89,49 @@ class Lines(logging.Formatter):
         return " ".join([super().formatMessage(record), *(f"{name}={value}" for name, value in extras)])
 
 
-def start_logs() -> None:
-    """Log to standard error. Libraries speak only when something is wrong."""
+class JsonLines(logging.Formatter):
+    """A JSON object in each line: `at` (UTC), `level`, `room`, `event` and `process`, and what was given with it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line; an error's own words and places are left out, for they may quote values."""
+        line = {
+            "at": stamp(datetime.fromtimestamp(record.created, UTC)),
+            "level": record.levelname.lower(),
+            "room": record.name,
+            "event": record.getMessage(),
+            "process": record.process,
+        }
+        given = {name: value for name, value in vars(record).items() if name not in _OWN_FIELDS and name not in line}
+        if record.exc_info and record.exc_info[0] is not None:
+            given["error"] = record.exc_info[0].__name__
+        return json.dumps({**line, **dict(sorted(given.items()))}, default=str, ensure_ascii=False)
+
+
+def give_memory_back() -> None:
+    """Let the C library's allocator, where it is glibc's, return large blocks to the system as soon as they are free.
+
+    Else each of a service's threads keeps what its largest instance took.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        library = ctypes.CDLL("libc.so.6")
+        library.mallopt(_ARENA_MAX, 2)
+        library.mallopt(_MMAP_THRESHOLD, 1 << 20)
+        library.mallopt(_TRIM_THRESHOLD, 1 << 22)
+
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+"""Parameters of mallopt(3)."""
+
+
+def start_logs(form: Literal["text", "json"] = "text") -> None:
+    """Log to standard error, as lines for people or for programs. Libraries speak only when something is wrong.
+
+    A process that was forked from one that logs already does so in the form that is asked for here.
+    """
     handler = logging.StreamHandler()
-    handler.setFormatter(Lines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    for one in logging.getLogger().handlers:
+        if one is handler or isinstance(one.formatter, Lines | JsonLines):
+            one.setFormatter(JsonLines() if form == "json" else Lines())
     logging.getLogger("carina").setLevel(logging.INFO)
     logging.getLogger("asyncio").addFilter(lambda record: "eof_received() has no effect" not in record.getMessage())

@@ -12,7 +12,7 @@ from carina.errors import BadSettings
 from carina.federation.permitkeys import PermitKey
 from carina.federation.signing import SigningKey
 from carina.model.ids import NodeId, ProjectId, project_id
-from carina.model.instance import Instrument, Source
+from carina.model.instance import Instrument, Peer, Source
 from carina.model.keys import KeyRing, derive
 from carina.node.site import Node, Policy, Project
 from carina.settings import NodeSettings, load_node, read_keys
@@ -64,7 +64,27 @@ def open_node(folder: Path, settings: NodeSettings | None = None) -> Iterator[No
             pseudonymised=frozenset(Source(item.kind, item.name) for item in settings.sources if item.pseudonymised),
             samples=settings.pixels.sample,
             way_back=way_back,
+            peers=_peers(settings),
+            quiet=settings.archive.quiet,
+            most_waiting=settings.archive.most_waiting,
+            journal=journal_of(settings, folder),
         )
+
+
+def _peers(settings: NodeSettings) -> dict[str, Peer]:
+    made = {item.ae_title: Peer(**{**item.model_dump(), "may": frozenset(item.may)}) for item in settings.peers}
+    if len(made) < len(settings.peers):
+        raise BadSettings("An AE title stands twice among the peers of node.toml.")
+    return made
+
+
+def journal_of(settings: NodeSettings, folder: Path) -> Path:
+    """The file of who is forgotten: where the settings say, beside the key file, or beside the node's folder."""
+    if settings.archive.forgotten is not None:
+        return folder / settings.archive.forgotten
+    kind, _, name = settings.keys.partition(":")
+    place = (folder / name).resolve() if kind == "file" else folder.resolve()
+    return place.with_name(f"{place.stem if kind == 'file' else place.name}.forgotten")
 
 
 def _way_back(folder: Path, ring: KeyRing) -> WayBack:

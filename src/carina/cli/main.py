@@ -47,11 +47,12 @@ _COMMANDS = {
     "run": ("runs", "Run an analysis at the nodes that hold the images."),
     "node": ("node", "Run a node: a site that holds images."),
     "hub": ("hub", "Run a hub: the centre of a federation."),
+    "send": ("send", "Send DICOM files to a PACS."),
     "deid": ("deid", "De-identify a folder of DICOM files, without a node."),
     "sample": ("sample", "Write a made-up cancer cohort as DICOM."),
     "demo": ("demo", "Run a whole federation on this machine."),
 }
-_EXTRAS = {"node": "node", "hub": "hub", "deid": "node", "sample": "demo", "demo": "demo"}
+_EXTRAS = {"node": "node", "send": "node", "hub": "hub", "deid": "node", "sample": "demo", "demo": "demo"}
 
 
 class Commands(click.Group):

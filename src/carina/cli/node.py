@@ -17,9 +17,12 @@ from carina.app.found import NewNode, found_node
 from carina.app.rekey import replace_node_signing_key
 from carina.app.site import open_node
 from carina.cli.backup import HELP, PROMPT, backup_place, save_backup
+from carina.cli.node_archive import export_, import_, verify
 from carina.cli.node_evidence import evidence, reveal
+from carina.cli.node_forget import forget, patient
 from carina.cli.node_people import account, alias, hub, token
 from carina.cli.node_permits import permit, snapshot
+from carina.cli.send import send_stored
 from carina.cli.tables import plain, print_table
 from carina.errors import BadInput, FinderUnavailable, InvalidTable
 from carina.model.cohort import from_pairs
@@ -164,7 +167,11 @@ def status(folder: Path, as_json: bool) -> None:
     archive, spool = found["archive"], found["spool"]
     click.echo(f"{found['title']} ({found['id']})")
     click.echo("Archive: " + ", ".join(f"{count} {name}" for name, count in archive.items()))
-    click.echo(f"Spool: {spool['waiting']} waiting")
+    click.echo(
+        f"Studies: {found['studies']['complete']} complete, {found['studies']['receiving']} may still get images; "
+        f"complete after {found['quiet']} s without one"
+    )
+    click.echo(_spool_line(spool))
     for reason, count in found["quarantine"].items():
         click.echo(f"Quarantine: {count} {reason}. {Reason(reason).sentence}")
     for line in _pixel_lines(found):
@@ -172,7 +179,15 @@ def status(folder: Path, as_json: bool) -> None:
     for known in found["hubs"]:
         heard = known["last_contact"] or "never"
         click.echo(plain(f"Hub: {known['title']} ({known['state']}, last heard {heard})"))
-    click.echo(f"Disk: {found['disk_free'] / 1e9:.1f} GB free")
+    click.echo(f"Disk: {found['disk_free'] / 1e9:.1f} of {found['disk_size'] / 1e9:.1f} GB free")
+
+
+def _spool_line(spool: Mapping[str, Any]) -> str:
+    line = f"Spool: {spool['waiting']} waiting"
+    if spool["waiting"]:
+        line += f" ({spool['size'] / 1e6:.1f} MB), the oldest since {spool['oldest']}"
+        line += f", worked on by {', '.join(spool['workers'])}" if spool["workers"] else ", worked on by nobody now"
+    return line
 
 
 def _pixel_lines(found: Mapping[str, Any]) -> Iterator[str]:
@@ -337,6 +352,8 @@ def import_clinical(folder: Path, table: Path, project: str) -> None:
     click.echo(f"{report.rows} rows of {report.persons} persons are kept.")
     if report.without_images:
         click.echo(f"{report.without_images} of these persons have no images here yet; their rows wait for them.")
+    if report.forgotten:
+        click.echo(f"{report.forgotten} persons of the table are forgotten here: their rows were left out.")
 
 
 @node.group()
@@ -367,4 +384,9 @@ node.add_command(hub)
 node.add_command(permit)
 node.add_command(evidence)
 node.add_command(reveal)
+node.add_command(send_stored)
+node.add_command(forget)
+node.add_command(patient)
 dataset.add_command(snapshot)
+for _command in (verify, export_, import_):
+    node.add_command(_command)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import click
 
@@ -12,7 +12,9 @@ from carina.app.site import open_node
 from carina.cli.tables import print_table
 from carina.deid.person import person
 from carina.errors import BadInput, InvalidTable
-from carina.node import aliases, membership
+from carina.model.permit import Action
+from carina.model.principal import EVERYTHING, Service
+from carina.node import aliases, datasets, membership
 from carina.storage import accounts
 
 ACTOR = "operator"
@@ -51,7 +53,7 @@ def set_password(folder: Path, name: str, password: str) -> None:
 
 @click.group()
 def token() -> None:
-    """What programs may send or read."""
+    """What programs may send, find and fetch."""
 
 
 @token.command("create")
@@ -59,32 +61,50 @@ def token() -> None:
 @click.argument("name")
 @click.option(
     "--role",
-    type=click.Choice(["sender", "data-manager"]),
+    type=click.Choice(["sender", "service", "data-manager"]),
     default="sender",
     show_default=True,
-    help="sender: STOW-RS, as the source of this name in node.toml; data-manager: read by DICOMweb.",
+    help="sender: STOW-RS, as the source of this name in node.toml; service: what --may and --dataset say;"
+    " data-manager: read all by DICOMweb, as a person of the staff would.",
 )
+@click.option(
+    "--may",
+    multiple=True,
+    type=click.Choice(accounts.SERVICE_ACTIONS),
+    help="Of a service. view: search, headers and pictures; retrieve: search, headers and the objects. Repeatable.",
+)
+@click.option("--dataset", "iris", multiple=True, help="Of a service: a dataset's IRI, repeatable; * for all there is.")
 @click.option("--days", type=int, help="How long it is good; without, until it is revoked.")
-def create_token(folder: Path, name: str, role: str, days: int | None) -> None:
-    """Make the token NAME and print its secret, once."""
+def create_token(
+    folder: Path, name: str, role: str, may: tuple[Action, ...], iris: tuple[str, ...], days: int | None
+) -> None:
+    """Make the token NAME and print its secret, once. A service may do nothing but what is named."""
+    if role != "service" and (may or iris):
+        raise BadInput("Only a service is bound to actions and datasets.", "Add --role service.")
+    service = Service(frozenset(may), frozenset(iris)) if role == "service" else None
     with open_node(folder) as node:
-        secret = accounts.add_token(node.engine, name, {role}, days=days)
-        node.audit.append("token-created", ACTOR, name, role=role)
+        for iri in sorted(set(iris) - {EVERYTHING}):
+            datasets.get(node, iri)
+        secret = accounts.add_token(node.engine, name, {role}, days=days, service=service)
+        bound: dict[str, Any] = {"may": sorted(set(may)), "datasets": sorted(set(iris))} if service else {}
+        node.audit.append("token-created", ACTOR, name, role=role, **bound)
     click.echo(secret)
 
 
 @token.command("list")
 @_folder
 def list_tokens(folder: Path) -> None:
-    """List the tokens; their secrets are not kept."""
+    """List the tokens and what each is bound to; their secrets are not kept."""
     with open_node(folder) as node:
         found = accounts.list_tokens(node.engine)
     rows = []
     for item in found:
-        state = "revoked" if item.revoked else "good"
-        roles = ", ".join(sorted(item.roles))
-        rows.append((item.name, roles, item.created_at[:10], item.expires_at or "never", state))
-    print_table(("Name", "Roles", "Created", "Expires", "State"), rows)
+        may, bound = (item.service.actions, item.service.datasets) if item.service else ((), ())
+        roles, end = ", ".join(sorted(item.roles)), item.expires_at[:16] if item.expires_at else "never"
+        rows.append(
+            (item.name, roles, ", ".join(sorted(may)), ", ".join(sorted(bound)), item.created_at[:10], end, item.state)
+        )
+    print_table(("Name", "Roles", "May", "Datasets", "Created", "Expires", "State"), rows)
 
 
 @token.command("revoke")

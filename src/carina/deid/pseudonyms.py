@@ -11,6 +11,7 @@ import base64
 import hashlib
 import hmac
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Self
@@ -87,9 +88,17 @@ def device_key(keys: ProjectKeys, *parts: str) -> str:
     return "D" + _letters(_digest(keys.device, *(part.strip().upper() for part in parts)), 16)
 
 
-def source_digest(keys: ProjectKeys, data: bytes) -> str:
+def source_digest(keys: ProjectKeys, *data: bytes | memoryview) -> str:
     """64 hex digits that recognise the same bytes again, and mean nothing without the key."""
-    return hmac.new(keys.source, data, hashlib.sha256).hexdigest()
+    return source_digest_of(keys, data)
+
+
+def source_digest_of(keys: ProjectKeys, data: Iterable[bytes | memoryview]) -> str:
+    """The same of bytes that come one after the other."""
+    digest = hmac.new(keys.source, digestmod=hashlib.sha256)
+    for part in data:
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def shift_days(keys: ProjectKeys, person: Person) -> int:

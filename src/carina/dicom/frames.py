@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from pydicom import Dataset
-from pydicom.encaps import get_frame
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian
 
@@ -14,6 +14,20 @@ from carina.dicom.quiet import quiet
 from carina.errors import CarinaError, InvalidInstance, NotFound
 
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_PIXEL_DATA = 0x7FE00010
+_ITEM, _ITEM_HEADER = b"\xfe\xff\x00\xe0", 8  # tag (FFFE,E000); bytes of tag and length
+_IMAGE_PIXEL = (
+    "SOPClassUID",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+)
 MAX_FRAME = 1 << 29  # bytes of one decoded frame
 
 
@@ -61,6 +75,36 @@ def decoded(dataset: Dataset, number: int) -> np.ndarray[Any, Any]:
     except Exception:  # noqa: BLE001  decoders raise many kinds, and their words may quote values
         raise InvalidInstance("The pixels of the image cannot be decoded.") from None
     return array
+
+
+def unwrapped(items: bytes) -> bytes:
+    """One frame from the items that hold its fragments, PS3.5 section A.4. Raises `InvalidInstance` for other bytes."""
+    found, place = [], 0
+    while place < len(items):
+        size = int.from_bytes(items[place + 4 : place + 8], "little")
+        first, last = place + _ITEM_HEADER, place + _ITEM_HEADER + size
+        if items[place : place + 4] != _ITEM or last > len(items):
+            raise InvalidInstance("The frames of the image are not where its header says.")
+        found.append(items[first:last])
+        place = last
+    return found[0] if len(found) == 1 else b"".join(found)
+
+
+def alone(header: Dataset, data: bytes) -> Dataset:
+    """One frame as an image of its own, for `decoded`.
+
+    header  of the image that it belongs to, with its file meta information
+    data    the frame as it is stored: of compressed ones the joined fragments, of others in the file's byte order
+    """
+    image = Dataset()
+    image.file_meta = header.file_meta
+    for keyword in _IMAGE_PIXEL:
+        if keyword in header:
+            image[keyword] = header[keyword]
+    image.NumberOfFrames = 1
+    compressed = syntax_of(header).is_encapsulated
+    image.add_new(_PIXEL_DATA, "OB" if compressed else "OW", encapsulate([data]) if compressed else data)
+    return image
 
 
 def can_decode(syntax: str) -> bool:

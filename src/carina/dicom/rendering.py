@@ -61,6 +61,20 @@ def render(
     and `BadInput` for a region outside of the image.
     """
     pixels = decoded(dataset, frame)
+    return draw(dataset, pixels, frame, window=window, viewport=viewport, media=media, quality=quality)
+
+
+def draw(
+    dataset: Dataset,
+    pixels: Picture,
+    frame: int = 1,
+    *,
+    window: Window | None = None,
+    viewport: Viewport | None = None,
+    media: Media = "image/png",
+    quality: int = 90,
+) -> bytes:
+    """`render`, of a frame that has been decoded. `dataset`: the header of its image; pixels are not needed there."""
     try:
         with quiet(), np.errstate(all="ignore"):
             picture = Image.fromarray(_eight_bits(dataset, pixels, frame, window))
@@ -98,6 +112,31 @@ def _eight_bits(dataset: Dataset, pixels: Picture, frame: int, window: Window | 
         return _narrow(apply_color_lut(pixels, dataset))
     if pixels.ndim == 3:
         return _narrow(pixels)
+    span = _span(pixels)
+    if span is None:
+        return _grey(dataset, pixels, frame, window)
+    low, kinds = span  # each value once: what it is shown as holds for all pixels that have it
+    places = pixels.astype(np.int32) - low
+    there = np.zeros(kinds.size, bool)
+    there[places] = True
+    shades = np.zeros(kinds.size, np.uint8)
+    shades[there] = _grey(dataset, kinds[there], frame, window)
+    return np.asarray(shades[places])
+
+
+def _span(pixels: Picture) -> tuple[int, Picture] | None:
+    """The lowest value, and all from there to the highest; None where these are not fewer than pixels."""
+    if pixels.dtype.kind not in "ui" or not pixels.size:
+        return None
+    low, high = int(pixels.min()), int(pixels.max())
+    if high - low >= pixels.size or max(abs(low), abs(high)) >= 1 << 31:
+        return None
+    return low, np.arange(low, high + 1).astype(pixels.dtype)
+
+
+def _grey(dataset: Dataset, pixels: Picture, frame: int, window: Window | None) -> Picture:
+    """Stored values as shades of grey, from 0 to 255."""
+    photometric = str(dataset.get("PhotometricInterpretation", ""))
     header = _values_of_frame(dataset, frame)
     values = np.asarray(apply_modality_lut(pixels, header), np.float64)
     if window is not None:

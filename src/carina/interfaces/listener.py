@@ -9,19 +9,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import resource
 import socket
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Coroutine, Iterator
+from typing import Any, TypeVar
 
 import uvicorn
+import uvloop
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from carina.errors import BadSettings, Busy
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 MOST = 256  # connections of one listener, streams of answers too; a request beyond is answered with 503
 SPARE = 32  # connections beyond `MOST`, so that they can be told
@@ -141,6 +144,18 @@ def _allow_files() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(OSError, ValueError):  # a system that says no: it stays as it was
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run a service in its event loop, which is uvloop's: uvicorn makes none where it is not the one that runs.
+
+    What was loaded before stays until the end, so the collector of garbage need not look at it: that would be the
+    larger part of answering a search.
+    """
+    gc.collect()
+    gc.freeze()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
 
 
 def server(app: ASGIApp, most: int = MOST) -> uvicorn.Server:

@@ -35,11 +35,12 @@ class Room:
 
 
 class Share:
-    """What one sender holds of a room."""
+    """What one sender holds of a room; safe in any number of threads."""
 
     def __init__(self, room: Room) -> None:
         self._room = room
         self._held = 0
+        self._lock = threading.Lock()
 
     def hold(self, change: int) -> None:
         """Hold so many bytes more, or, below zero, fewer. Raises `Busy` when there is no room."""
@@ -47,7 +48,8 @@ class Share:
             self._room.give(-change)
         elif not self._room.take(change):
             raise Busy("Too much is arriving at once.", "Send it again in a few minutes.")
-        self._held += change
+        with self._lock:
+            self._held += change
 
     def close(self) -> None:
         """Give back all."""

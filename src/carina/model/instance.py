@@ -83,6 +83,22 @@ class Instrument:
 
 
 @dataclass(frozen=True)
+class Peer:
+    """A DICOM application that the node knows; see `settings.PeerSettings`.
+
+    addresses   IP networks from which it may call; empty: any
+    """
+
+    ae_title: str
+    addresses: tuple[str, ...] = ()
+    may: frozenset[str] = frozenset()
+    dataset: str = ""
+    host: str = ""
+    port: int = 0
+    tls: bool = False
+
+
+@dataclass(frozen=True)
 class Facts:
     """What the index keeps beside the clean header, taken by `deid` before the header loses it.
 

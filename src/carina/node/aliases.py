@@ -9,12 +9,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from carina.deid.person import Person, person
+from carina.deid.pseudonyms import ProjectKeys, patient_key
 from carina.errors import Conflict, InvalidTable, NotFound
 from carina.model.keys import derive
+from carina.node import tombstones
 from carina.node.site import Node, Project
 from carina.storage.files import write_durably
 from carina.storage.sealed import seal, unseal
@@ -64,6 +66,30 @@ def separate(node: Node, old: Person, actor: str) -> None:
     if known.pop(old, None) is None:
         raise NotFound("This identifier is not merged into another one.")
     _keep(node, known, actor, "aliases-separated")
+
+
+def group(node: Node, project: Project, one: Person) -> set[Person]:
+    """All who mean the same person as `one` in a project: whoever it was merged into, and all others merged there."""
+    ends = load(node, project)
+    last = ends.get(one, one)
+    return {last, one, *(old for old, end in ends.items() if end == last)}
+
+
+def forget(node: Node, actor: str, forgotten: Callable[[Project, Person], bool]) -> int:
+    """Take out the merges of whoever is forgotten in every project; how many there were."""
+    if not node.projects or not (known := _read(node)):
+        return 0
+    gone = [old for old in known if all(_is_gone(project, old, forgotten) for project in node.projects.values())]
+    for old in gone:
+        del known[old]
+    if gone:
+        _keep(node, known, actor, "aliases-forgotten")
+    return len(gone)
+
+
+def _is_gone(project: Project, old: Person, forgotten: Callable[[Project, Person], bool]) -> bool:
+    one = person(old.issuer, old.identifier, project.issuer, project.strip_leading_zeros)
+    return one is not None and forgotten(project, one)
 
 
 def resolve(pairs: Iterable[tuple[Person, Person]]) -> dict[Person, Person]:
@@ -125,10 +151,20 @@ def _keep(node: Node, known: Mapping[Person, Person], actor: str, action: str) -
     """Replace the list durably, unless it has a loop under some project's rules: a crash leaves the old or the new."""
     resolve(known.items())
     for project in node.projects.values():
-        resolve(_ruled(known, project))
+        _require_remembered(node, project, resolve(_ruled(known, project)))
     rows = [[old.issuer, old.identifier, new.issuer, new.identifier] for old, new in known.items()]
     write_durably(_path(node), seal(_key(node), json.dumps(rows).encode(), _CONTEXT))
     node.audit.append(action, actor, "aliases", count=len(known))
+
+
+def _require_remembered(node: Node, project: Project, ends: Mapping[Person, Person]) -> None:
+    """Raise `Conflict` where someone forgotten would come back as, or take with them, someone who is not."""
+    keys = ProjectKeys.of(node.keys.pseudonym, project.id)
+    named = {one: (project.id, patient_key(keys, one)) for pair in ends.items() for one in pair}
+    with node.engine.connect() as connection:
+        gone = tombstones.forgotten(node, connection, set(named.values()))
+    if any((named[old] in gone) != (named[end] in gone) for old, end in ends.items()):
+        raise Conflict("One of the persons is forgotten here.", "Leave them out, or lift it first: forget --lift.")
 
 
 def _path(node: Node) -> Path:

@@ -1,8 +1,9 @@
 """Whether an access is allowed: the one function before every door, by web, DICOMweb, DIMSE, token and job.
 
-The node's own staff see its archive. A hub's researcher needs a permit of that hub for that dataset, which is judged
-anew each time: the visa's signature and times, the hub's newest list of states, the word of this node's data manager,
-and what this node allows at all. Whatever cannot be known is refused.
+The node's own staff see its archive. A service, which is a token or a DICOM peer with rights of its own, does what it
+was given to do, with what it is bound to: published datasets, or the whole archive. A hub's researcher needs a permit
+of that hub for that dataset, which is judged anew each time: the visa's signature and times, the hub's newest list of
+states, the word of this node's data manager, and what this node allows at all. Whatever cannot be known is refused.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from carina.model.clock import stamp
 from carina.model.cohort import Query
 from carina.model.ids import DatasetIri, ProjectId
 from carina.model.permit import LIVE, Action, Denial, Visa
-from carina.model.principal import Principal
+from carina.model.principal import EVERYTHING, Principal, Service
 from carina.node import datasets, membership, permits
 from carina.node.membership import JoinedHub
 from carina.node.site import Node
+from carina.storage import accounts
 from carina.storage.members import Members
 from carina.storage.schema import permit_use, visits
 from carina.storage.schema import permits as table
@@ -65,6 +67,16 @@ SENTENCES: dict[Denial, tuple[str, str]] = {
 }
 """What people read for each reason, and what to do; in the order in which a permit is judged."""
 
+_OF_SERVICES: dict[Denial, tuple[str, str]] = {
+    "not-signed-in": ("The token is good no more.", "Ask the node's data manager for another one."),
+    "no-permit": (
+        "This token or DICOM peer is not bound to that.",
+        "Ask the node's data manager; a token of several datasets is used at each one's own address.",
+    ),
+    "action-not-granted": ("This token or DICOM peer may not do that.", "Ask the node's data manager for it."),
+}
+"""The same for services, which have no permit."""
+
 LINGER = timedelta(minutes=10)
 """How long a visit lasts after the first access that is refused for good."""
 _FINAL = frozenset({"expired", "revoked", "declined"})
@@ -74,12 +86,13 @@ _IRI = re.compile(r"urn:uuid:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @dataclass(frozen=True)
 class Grant:
-    """What may be touched. Of staff: all of the archive, or of one dataset, without a permit.
+    """What may be touched. Of staff and services: all of the archive, or of one dataset, without a permit.
 
-    permit   its id, and `hub` whose; empty for staff
+    permit   its id, and `hub` whose; empty for staff and services
     version  `live`, or the number of the snapshot that it is for
     query    what the dataset holds; None: the whole archive
-    expires  when the permit ends at the latest; None for staff
+    expires  when the permit ends at the latest; None for staff and services
+    service  who it is, of a program or DICOM peer with rights of its own: what it is given is a release; else empty
     """
 
     permit: str
@@ -90,6 +103,7 @@ class Grant:
     query: Query | None
     expires: datetime | None
     staff: bool
+    service: str = ""
 
 
 def authorise(
@@ -108,15 +122,18 @@ def authorise(
     count   whether this is a use of the permit; False for a look whether it still holds
 
     Each refusal is audited, repeats once a minute. After one that is final, the permit's visits are over soon.
+    A look at an access under way asks again whether the token is in force; at the beginning, who looked it up did.
     """
     try:
+        if not count:
+            _require_token(node, who)
         grant = judge(node, who, dataset, action, now=now)
     except PermitDenied as refused:
         _refused(node, who, dataset, refused, asked=action, door=door, now=now or present())
         if refused.reason in _FINAL and who.permit:
             _end_visits(node, who, now or present())
         raise
-    if count and not grant.staff:
+    if count and grant.permit:
         _count(node, grant, action, now)
     return grant
 
@@ -129,9 +146,9 @@ def check(
 
 
 def members(grant: Grant) -> Members | None:
-    """The objects that may be touched; None: all of the archive, for the node's own staff only."""
+    """The objects that may be touched; None: all of the archive, for the node's own staff and some services only."""
     if grant.project is None:
-        if not grant.staff:
+        if not grant.staff and not grant.service:
             raise denied("no-permit")
         return None
     if grant.version == LIVE:
@@ -147,6 +164,8 @@ def denied(reason: Denial) -> PermitDenied:
 def judge(node: Node, who: Principal, dataset: str | None, action: Action, *, now: datetime | None = None) -> Grant:
     """As `authorise`, without a trace: neither audited nor counted. For what audits itself."""
     if who.issuer == node.id:
+        if who.service is not None:
+            return _of_service(node, who, who.service, dataset, action)
         return _staff(node, who, dataset)
     hub = _hub_of(node, who)
     if dataset is None:
@@ -172,6 +191,48 @@ def _staff(node: Node, who: Principal, dataset: str | None) -> Grant:
         return Grant("", "", None, None, LIVE, None, None, staff=True)
     found = datasets.get(node, dataset)
     return Grant("", "", found.iri, found.project, LIVE, found.query, None, staff=True)
+
+
+def _of_service(node: Node, who: Principal, service: Service, dataset: str | None, action: Action) -> Grant:
+    """What a token or DICOM peer was given by this node's own operator.
+
+    A dataset counts while it is published, and for what it and the node allow researchers. The whole archive has no
+    such conditions: whoever binds a service to it has said so in plain words.
+    """
+    all_of_it = EVERYTHING in service.datasets
+    if "service" not in who.roles:
+        raise _denied_service("no-permit")
+    if dataset is None and not all_of_it and len(service.datasets) == 1:
+        [dataset] = service.datasets
+    if not all_of_it and dataset not in service.datasets:
+        raise _denied_service("no-permit")
+    if action not in service.actions:
+        raise _denied_service("action-not-granted")
+    if dataset is None:
+        return Grant("", "", None, None, LIVE, None, None, staff=False, service=who.subject)
+    try:
+        found = datasets.get(node, dataset)
+    except NotFound:
+        raise denied("dataset-not-published") from None
+    if action not in node.policy.actions or (found.actions is not None and action not in found.actions):
+        raise denied("action-not-allowed")
+    if found.state != "published":
+        raise denied("dataset-not-published")
+    return Grant("", "", found.iri, found.project, LIVE, found.query, None, staff=False, service=who.subject)
+
+
+def _denied_service(reason: Denial) -> PermitDenied:
+    return PermitDenied(*_OF_SERVICES[reason], reason=reason)
+
+
+def _require_token(node: Node, who: Principal) -> None:
+    """Refuse a token of this node that has ended since it was looked up."""
+    if (
+        who.issuer == node.id
+        and who.subject.startswith(accounts.HOLDER)
+        and accounts.has_ended(node.engine, who.subject)
+    ):
+        raise _denied_service("not-signed-in")
 
 
 def _hub_of(node: Node, who: Principal) -> JoinedHub:

@@ -13,7 +13,7 @@ from carina.deid.clinical import ClinicalRow, deidentify_rows
 from carina.deid.pseudonyms import ProjectKeys
 from carina.errors import NotFound
 from carina.model.ids import PatientKey, ProjectId
-from carina.node import aliases
+from carina.node import aliases, tombstones
 from carina.node.site import Node
 from carina.storage.schema import clinical as table
 from carina.storage.schema import patients
@@ -23,11 +23,16 @@ _AT_ONCE = 500  # rows or persons of one statement
 
 @dataclass(frozen=True)
 class ClinicalReport:
-    """What an import did. `without_images`: persons of the table whose rows wait for their images."""
+    """What an import did.
+
+    without_images  persons of the table whose rows wait for their images
+    forgotten       persons of the table who are forgotten: nothing of them was taken in
+    """
 
     persons: int
     rows: int
     without_images: int
+    forgotten: int = 0
 
 
 def import_table(node: Node, project: ProjectId, text: str, actor: str = "operator") -> ClinicalReport:
@@ -47,14 +52,18 @@ def import_table(node: Node, project: ProjectId, text: str, actor: str = "operat
         strip_leading_zeros=rules.strip_leading_zeros,
     )
     persons = sorted({row.patient for row in rows})
-    known = _replace(node, actor, project, rows, persons)
-    return ClinicalReport(len(persons), len(rows), len(persons) - known)
+    return _replace(node, actor, project, rows, persons)
 
 
-def _replace(node: Node, actor: str, project: ProjectId, rows: list[ClinicalRow], persons: list[PatientKey]) -> int:
-    """Write the rows in one transaction; how many of the persons have images."""
+def _replace(
+    node: Node, actor: str, project: ProjectId, rows: list[ClinicalRow], persons: list[PatientKey]
+) -> ClinicalReport:
+    """Write the rows in one transaction, but those of persons who are forgotten."""
     known = 0
     with node.engine.begin() as connection:
+        gone = tombstones.forgotten(node, connection, [(project, one) for one in persons])
+        persons = [one for one in persons if (project, one) not in gone]
+        rows = [row for row in rows if (project, row.patient) not in gone]
         for start in range(0, len(persons), _AT_ONCE):
             some = persons[start : start + _AT_ONCE]
             theirs = (patients.c.project == project) & patients.c.patient.in_(some)
@@ -63,7 +72,6 @@ def _replace(node: Node, actor: str, project: ProjectId, rows: list[ClinicalRow]
         for start in range(0, len(rows), _AT_ONCE):
             values = [{"project": project, **asdict(row)} for row in rows[start : start + _AT_ONCE]]
             connection.execute(insert(table), values)
-        node.audit.append(
-            "clinical-imported", actor, project, connection=connection, persons=len(persons), rows=len(rows)
-        )
-    return known
+        said = {"persons": len(persons), "rows": len(rows), "forgotten": len(gone)}
+        node.audit.append("clinical-imported", actor, project, connection=connection, **said)
+    return ClinicalReport(len(persons), len(rows), len(persons) - known, len(gone))

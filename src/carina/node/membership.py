@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from carina.errors import BadInput, BadSettings, InvalidInvitation, InvalidMessage, NotFound
 from carina.federation import wire
@@ -32,6 +32,7 @@ WITHDRAWN = {"left": "This node left the hub.", "removed": "The hub removed this
 """Why a hub's permits are withdrawn when the membership ends."""
 
 _key_checks = node_tables.tables["key_checks"]
+_audit = node_tables.tables["audit"]
 T = TypeVar("T", bound=wire.Record)
 
 
@@ -301,7 +302,12 @@ def adopt_key(node: Node, master: bytes, actor: str = "operator") -> None:
 
 
 def published_marks(node: Node) -> tuple[tuple[str, str | None], ...]:
-    """Which datasets are published and since when: changes as soon as one is published or withdrawn."""
+    """Which datasets are published and since when: changes as soon as one is published or withdrawn.
+
+    And as soon as a person was forgotten or merged, so that hubs do not describe them until the next greeting.
+    """
     wanted = select(datasets.c.iri, datasets.c.published_at).where(datasets.c.state == "published")
+    changed = select(func.max(_audit.c.at)).where(_audit.c.action.in_(("person-forgotten", "patients-merged")))
     with node.engine.connect() as connection:
-        return tuple((row.iri, row.published_at) for row in connection.execute(wanted.order_by(datasets.c.iri)))
+        marks = tuple((row.iri, row.published_at) for row in connection.execute(wanted.order_by(datasets.c.iri)))
+        return (*marks, ("", connection.execute(changed).scalar()))

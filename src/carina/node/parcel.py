@@ -8,11 +8,27 @@ from __future__ import annotations
 import json
 from collections.abc import Container
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 from carina.errors import InvalidInstance
 from carina.model.instance import Source
 
 _KINDS = ("aet", "token", "folder")
+_LONGEST_LINE = 4096  # bytes
+
+
+@dataclass(frozen=True)
+class Label:
+    """What the line says: whence and when, as a stamp. `sent` is the digest of `ingest.sent_digest`, or ""."""
+
+    source: Source
+    received_at: str
+    sent: str = ""
+
+    def line(self) -> bytes:
+        """One line of JSON; the bytes received follow."""
+        name = {"v": 1, "kind": self.source.kind, "name": self.source.name, "received_at": self.received_at}
+        return json.dumps({**name, "sent": self.sent}, separators=(",", ":")).encode() + b"\n"
 
 
 @dataclass(frozen=True)
@@ -22,6 +38,12 @@ class Parcel:
     source: Source
     received_at: str
     data: bytes = field(repr=False)
+    sent: str = ""
+
+    @property
+    def label(self) -> Label:
+        """The parcel without its bytes."""
+        return Label(self.source, self.received_at, self.sent)
 
 
 UNASSIGNED = "(not assigned)"
@@ -34,20 +56,29 @@ def recorded(source: Source, assigned: Container[Source]) -> Source:
 
 def wrap(parcel: Parcel) -> bytes:
     """One line of JSON, then the bytes."""
-    line = json.dumps(
-        {"v": 1, "kind": parcel.source.kind, "name": parcel.source.name, "received_at": parcel.received_at},
-        separators=(",", ":"),
-    )
-    return b"".join((line.encode(), b"\n", parcel.data))
+    return parcel.label.line() + parcel.data
 
 
 def unwrap(wrapped: bytes) -> Parcel:
     """The parcel of `wrap`; `InvalidInstance` if these bytes are none."""
-    line, newline, data = wrapped.partition(b"\n")
+    end = wrapped.find(b"\n", 0, _LONGEST_LINE) + 1
+    label = _label(wrapped[:end])
+    return Parcel(label.source, label.received_at, wrapped[end:], label.sent)
+
+
+def read_label(stream: BinaryIO) -> tuple[Label, int]:
+    """What a parcel's line says, and where the bytes received begin; `InvalidInstance` if this is no parcel."""
+    line = stream.read(_LONGEST_LINE)
+    end = line.find(b"\n") + 1
+    return _label(line[:end]), end
+
+
+def _label(line: bytes) -> Label:
     try:
-        head = json.loads(line) if newline else None
+        head = json.loads(line) if line else None
         if isinstance(head, dict) and head.get("v") == 1 and head.get("kind") in _KINDS:
-            return Parcel(Source(head["kind"], str(head["name"])), str(head["received_at"]), data)
+            source = Source(head["kind"], str(head["name"]))
+            return Label(source, str(head["received_at"]), str(head.get("sent", "")))
     except (ValueError, KeyError):
         pass
     raise InvalidInstance("A file of the spool or quarantine does not begin as Carina writes it.")

@@ -7,16 +7,20 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from carina.errors import BadInput, NotFound, WrongKey
+from carina.errors import BadInput, WrongKey
 from carina.node import pixels
-from carina.node.parcel import Parcel, recorded, unwrap
+from carina.node.parcel import recorded
 from carina.node.site import Node
+from carina.node.spooled import opened_parcel
 from carina.storage import arrivals
 from carina.storage.instances import FileInstances
 from carina.storage.schema import arrivals as rows
 from carina.storage.schema import quarantine as held
+from carina.storage.sealed import SEGMENT
 
 log = logging.getLogger(__name__)
+
+_DONE = ("archived", "unchanged", "forgotten")  # states in which the bytes received are kept no longer
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def _spooled(node: Node, name: str, in_quarantine: bool) -> str:
     state = _state(node, name)
     if state is None:
         return _adopt(node, name)
-    if state in ("archived", "unchanged") or (state == "quarantined" and in_quarantine):
+    if state in _DONE or (state == "quarantined" and in_quarantine):
         node.spool.remove(name)
         return "removed"
     return "kept"
@@ -68,7 +72,7 @@ def _quarantined(node: Node, name: str) -> str:
     state = _state(node, name)
     if state is None:
         return _adopt(node, name)
-    if state in ("archived", "unchanged") or _discarded(node, name):
+    if state in _DONE or _discarded(node, name):
         node.quarantine.remove(name)
         return "removed"
     return "kept"
@@ -77,20 +81,21 @@ def _quarantined(node: Node, name: str) -> str:
 def _adopt(node: Node, name: str) -> str:
     """Give the bytes a row, so that a worker takes them up from where they are."""
     try:
-        parcel = _read(node, name)
+        received = _received(node, name)
     except (BadInput, WrongKey) as error:
         log.error("file-unreadable", extra={"arrival": name, "error": type(error).__name__})
         return "unreadable"
     with node.engine.begin() as connection:
-        arrivals.add(connection, name, recorded(parcel.source, node.project_of), len(parcel.data))
+        arrivals.add_all(connection, [received])
     return "adopted"
 
 
-def _read(node: Node, name: str) -> Parcel:
-    try:
-        return unwrap(node.spool.read(name))
-    except NotFound:
-        return unwrap(node.quarantine.read(name))
+def _received(node: Node, name: str) -> arrivals.Received:
+    """The row that the file's own line gives; all of the file is read, to see that it opens."""
+    with opened_parcel(node, name) as (label, stream, size):
+        while stream.read(SEGMENT):
+            pass
+        return arrivals.Received(name, recorded(label.source, node.project_of), label.received_at, size, label.sent)
 
 
 def _state(node: Node, name: str) -> str | None:

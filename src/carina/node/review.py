@@ -23,8 +23,8 @@ from carina.model.ids import ProjectId
 from carina.model.instance import Source
 from carina.node import quarantine
 from carina.node.parcel import unwrap
+from carina.node.preparing import handling_of
 from carina.node.site import Node
-from carina.node.worker import handling_of
 from carina.storage.schema import pixel_checks as checks
 from carina.storage.schema import quarantine as held
 

@@ -13,9 +13,10 @@ from carina.deid.profile import Profile
 from carina.federation.permitkeys import PermitKey
 from carina.federation.signing import SigningKey
 from carina.model.ids import NodeId, ProjectId
-from carina.model.instance import Instrument, Source
+from carina.model.instance import Instrument, Peer, Source
 from carina.model.keys import KeyRing
 from carina.model.permit import ACTIONS, Action
+from carina.node.door import Door
 from carina.node.refusals import Refusals
 from carina.storage.audit import AuditTrail
 from carina.storage.instances import InstanceStore
@@ -58,9 +59,14 @@ class Node:
     signing        signs messages and results
     permit_key     signs this node's agreement to permits
     refusals       appends refusals to `audit`, repeats summed up
+    door           what receptions share
     pseudonymised  the sources whose images were de-identified before
     samples        whether samples of plain CT, MR and PET are looked at for text in their pixels
     way_back       the sealed map from pseudonyms to persons; None where the site keeps none
+    peers          DICOM applications by AE title
+    quiet          seconds after which a study without further images is complete
+    most_waiting   instances that may wait for the workers
+    journal        outside of the folder, the file of who is forgotten; None: beside it, `<folder>.forgotten`
     """
 
     id: NodeId
@@ -85,5 +91,10 @@ class Node:
     policy: Policy = Policy()
     pseudonymised: frozenset[Source] = frozenset()
     samples: bool = False
+    peers: Mapping[str, Peer] = field(default_factory=dict)
+    quiet: int = 300
+    most_waiting: int = 100_000
+    journal: Path | None = None
     way_back: WayBack | None = field(default=None, repr=False, compare=False)
     refusals: Refusals = field(default_factory=Refusals, repr=False, compare=False)
+    door: Door = field(default_factory=Door, init=False, repr=False, compare=False)

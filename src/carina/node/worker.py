@@ -8,78 +8,32 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
-from io import BytesIO
-from typing import Any, Literal, TypeAlias
+import time
+from typing import Any
 
-from pydicom.filereader import read_partial
-from pydicom.uid import UID
 from sqlalchemy import Connection, update
 
-from carina.deid.engine.engine import Engine
-from carina.deid.engine.handling import Handling
-from carina.deid.evidence.originals import originals_of
-from carina.deid.evidence.reveal import Originals
-from carina.deid.facts import instrument_of
-from carina.deid.person import Person
-from carina.deid.pseudonyms import ProjectKeys
-from carina.dicom.bodyparts import body_part
-from carina.dicom.kinds import MODALITIES_TO_CHECK
-from carina.dicom.levels import BELONGS, COMPUTED, Level, instance_header
-from carina.dicom.parse import parse
-from carina.dicom.quiet import quiet
-from carina.errors import Busy, Conflict, Full, InvalidInstance, NotDicom, NotFound, Withheld, WrongKey
-from carina.model.ids import ProjectId
-from carina.model.instance import CleanInstance, RawInstance, Reason, Source
-from carina.model.variables import BY_NAME
-from carina.node import aliases, pixels, quarantine
-from carina.node.parcel import Parcel, unwrap, wrap
-from carina.node.site import Node, Project
-from carina.storage import arrivals, index
-from carina.storage.arrivals import Arrival, State
+from carina.errors import Busy, Conflict, Full
+from carina.model.instance import Reason
+from carina.node import aliases, completeness, pixels, quarantine, redescribing, tombstones
+from carina.node.preparing import Cleaned, Refused, Stored, looked_at, parcel, prepare, refuse, stored
+from carina.node.site import Node
+from carina.storage import arrivals, index, indexing
+from carina.storage.arrivals import Arrival, Finished, State
+from carina.storage.audit import AuditRow
 from carina.storage.schema import arrivals as rows
 
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 3  # that end in an unforeseen error; then it is quarantined as failed
-DEATHS = 10  # of workers that had claimed it; more, and it is taken for what kills them
-BATCH = 16  # instances whose fate one transaction tells
-BATCH_BYTES = 64 * 2**20
+BATCH = 32  # instances whose fate one transaction tells
+BATCH_BYTES = 12 * 2**20  # of them together, since all are in memory at once
 IDLE = 0.15  # s between looks at an empty spool
+GATHER = 0.1  # s after a small batch, in which more comes together: a transaction for each few would cost much more
 PAUSE = 5.0  # s after the disk was full or the records were held
-_REASONS: dict[type[Exception], Reason] = {NotDicom: Reason.NOT_DICOM, InvalidInstance: Reason.DAMAGED}
-_MODALITY = 0x00080060  # the last of the elements that say what kind an instance is
-_MODALITIES = MODALITIES_TO_CHECK | {value for value, _ in BY_NAME["modality"].values}
+SETTLE_EVERY = 2.0  # s between looks for studies that are complete
 
-
-@dataclass(frozen=True)
-class _Stored:
-    """A clean instance whose file is in the store."""
-
-    arrival: Arrival
-    clean: CleanInstance
-    content: str
-    described: Mapping[str, Any] = field(repr=False)
-    originals: Originals | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True)
-class _Refused:
-    """Bytes that are in quarantine now; `moved` is False where they could not be read and stay where they are.
-
-    layout   of an image that waits for a look at its pixels, see `pixels.note`; None for all others
-    """
-
-    arrival: Arrival
-    held: quarantine.Held
-    moved: bool = True
-    layout: str | None = None
-
-
-_Outcome: TypeAlias = "_Stored | _Refused"
-_Success: TypeAlias = Literal["archived", "unchanged"]
+_Outcome = Stored | Refused
 
 
 def process(node: Node, arrival: Arrival) -> State:
@@ -114,10 +68,18 @@ def run(node: Node, stop: threading.Event, name: str) -> None:
     """
     arrivals.release_claims(node.engine, name)
     log.info("worker-started", extra={"worker": name})
+    looked, old = 0.0, redescribing.FIRST
     while not stop.is_set():
         try:
-            if not work(node, name):
-                stop.wait(IDLE)
+            if time.monotonic() - looked >= SETTLE_EVERY:
+                looked = time.monotonic()
+                completeness.settle(node)
+            done = work(node, name)
+            if not done:
+                old = redescribing.redescribe(node, old)
+                stop.wait(IDLE if old is None else 0)
+            elif len(done) < BATCH // 2:
+                stop.wait(GATHER)
         except (Full, Busy) as error:
             log.error("worker-waits", extra={"worker": name, "error": type(error).__name__})
             stop.wait(PAUSE)
@@ -130,15 +92,17 @@ def run(node: Node, stop: threading.Event, name: str) -> None:
 
 def _process_all(node: Node, batch: list[Arrival]) -> list[State]:
     merged = {project.id: aliases.load(node, project) for project in node.projects.values()}
+    looked = looked_at(node, batch)
     states: dict[str, State] = {}
-    outcomes: list[_Outcome] = []
+    prepared: list[Cleaned | _Outcome] = []
     for arrival in batch:
         try:
-            outcomes.append(_prepare(node, arrival, merged))
+            prepared.append(prepare(node, arrival, merged, looked))
         except (Full, Busy):
             raise
         except Exception as error:  # noqa: BLE001  whatever one file brings about, the others go on
             states[arrival.id] = _failed(node, arrival, error)
+    outcomes = _store(node, prepared, states)
     try:
         settled = _settle(node, outcomes) if outcomes else []
     except (Full, Busy):
@@ -150,179 +114,139 @@ def _process_all(node: Node, batch: list[Arrival]) -> list[State]:
     return [states[arrival.id] for arrival in batch]
 
 
-def _prepare(node: Node, arrival: Arrival, merged: Mapping[ProjectId, Mapping[Person, Person]]) -> _Outcome:
-    """All that happens before the transaction: afterwards a file is in the store or in quarantine."""
+def _store(node: Node, prepared: list[Cleaned | _Outcome], states: dict[str, State]) -> list[_Outcome]:
+    """Put what is clean into the store; the order stays. What fails in an unforeseen way gets its state instead."""
+    cleaned = [one for one in prepared if isinstance(one, Cleaned)]
+    contents: dict[str, str] = {}
     try:
-        parcel = _parcel(node, arrival.id)
-    except (NotFound, WrongKey, InvalidInstance) as error:
-        return _unreadable(arrival, error)
-    project = _project(node, parcel)
-    try:
-        _require_fit(node, arrival, parcel)
-        if project is None:
-            raise Withheld(Reason.UNMAPPED_SOURCE, Reason.UNMAPPED_SOURCE.sentence)
-        clean = _clean(node, project, arrival, parcel, merged[project.id])
-        if isinstance(clean, pixels.Wait):
-            return _refuse(node, arrival, parcel, Reason.PIXELS_NOT_CHECKED, layout=clean.layout)
-    except (Withheld, NotDicom, InvalidInstance) as error:
-        reason = Reason(error.reason) if isinstance(error, Withheld) else _REASONS[type(error)]
-        return _refuse(node, arrival, parcel, reason, detail=error.message)
-    described = {
-        **_describe(clean),
-        "instrument": instrument_of(RawInstance(parcel.data), parcel.source, node.instruments),
-    }
-    originals = None if node.way_back is None else originals_of(parcel.data)
-    return _Stored(arrival, clean, node.instances.put(clean), described, originals)
-
-
-def _project(node: Node, parcel: Parcel) -> Project | None:
-    assigned = node.project_of.get(parcel.source)
-    return None if assigned is None else node.projects.get(assigned)
-
-
-def _require_fit(node: Node, arrival: Arrival, parcel: Parcel) -> None:
-    """Raise `Withheld` for what must not be tried: it is too large, or has ended its worker too often."""
-    if arrival.attempts > DEATHS:
-        raise Withheld(Reason.FAILED, "A worker ended while it was at this.")
-    if len(parcel.data) > node.largest_instance:
-        raise Withheld(Reason.TOO_LARGE, Reason.TOO_LARGE.sentence)
-
-
-def _clean(
-    node: Node, project: Project, arrival: Arrival, parcel: Parcel, merged: Mapping[Person, Person]
-) -> CleanInstance | pixels.Wait:
-    """The clean instance, or for what it waits when its pixels must be looked at first. Raises as `Engine.clean`."""
-    handling = handling_of(node, project, parcel.source)
-    looks = pixels.CLEAN_PIXELS in project.profile.options
-    findings = pixels.decided(node, project, arrival.id)
-    try:
-        clean = _engine(handling, threading.get_ident()).clean(parcel.data, aliases=merged, findings=findings)
-    except Withheld as error:
-        if looks and findings is None and error.reason == Reason.PIXELS_NOT_CHECKED:
-            return pixels.Wait()
+        placed = node.instances.put_all([one.clean for one in cleaned]) if cleaned else []
+        contents = {one.arrival.id: content for one, content in zip(cleaned, placed, strict=True)}
+    except (Full, Busy):
         raise
-    if handling.pseudonymised:
-        _require_known_study(node, clean)
-    wait = pixels.sampled(node, project, parcel.data) if looks and findings is None else None
-    return wait or clean
-
-
-def handling_of(node: Node, project: Project, source: Source) -> Handling:
-    """How what comes from this source is handled in its project."""
-    return Handling(
-        project=project.id,
-        profile=project.profile,
-        keys=ProjectKeys.of(node.keys.pseudonym, project.id),
-        default_issuer=project.issuer,
-        strip_leading_zeros=project.strip_leading_zeros,
-        pseudonymised=source in node.pseudonymised,
-    )
-
-
-@lru_cache(maxsize=64)
-def _engine(handling: Handling, _thread: int) -> Engine:
-    """One for each project and kind of source, since it remembers what it has worked out; no two threads share one."""
-    return Engine(handling)
-
-
-def _require_known_study(node: Node, clean: CleanInstance) -> None:
-    """What comes pseudonymised belongs to a study of this project: its UIDs stayed, so that this can be seen."""
-    with node.engine.connect() as connection:
-        known = index.has_study(connection, clean.project, clean.study_uid)
-    if not known:
-        raise Withheld(Reason.NOT_PSEUDONYMISED, "Its study is not in this project's archive.")
-
-
-def _parcel(node: Node, arrival_id: str) -> Parcel:
-    """From the spool, or from quarantine when it is tried again."""
-    try:
-        return unwrap(node.spool.read(arrival_id))
-    except NotFound:
-        return unwrap(node.quarantine.read(arrival_id))
-
-
-def _describe(clean: CleanInstance) -> dict[str, Any]:
-    """What the index keeps of a clean file."""
-    dataset = parse(clean.data)
-    header = instance_header(dataset)
-    return {
-        "size": len(clean.data),
-        "frames": _frames(dataset.get("NumberOfFrames")),
-        "study_header": _of_level(header, "study"),
-        "series_header": _of_level(header, "series"),
-        "header": header,
-        "body_part": body_part(str(dataset.get("BodyPartExamined") or "")),
-        "manufacturer": clean.facts.manufacturer,
-    }
-
-
-def _of_level(header: Mapping[str, Any], level: Level) -> dict[str, Any]:
-    """The part of an instance's header that belongs to its study or series; never what the archive works out itself."""
-    return {tag: header[tag] for tag in BELONGS[level] if tag in header and tag not in COMPUTED}
-
-
-def _frames(stated: object) -> int:
-    try:
-        return max(1, int(str(stated)))
-    except ValueError:
-        return 1
-
-
-def _refuse(
-    node: Node, arrival: Arrival, parcel: Parcel, reason: Reason, *, detail: str = "", layout: str | None = None
-) -> _Refused:
-    """Put the bytes into quarantine; the row follows in the transaction."""
-    node.quarantine.put(arrival.id, wrap(parcel))
-    project = _project(node, parcel)
-    held = quarantine.Held.of(
-        node,
-        arrival.id,
-        parcel,
-        reason,
-        detail=detail[:200],
-        project=None if project is None else project.id,
-        kind=_kind(parcel.data, reason),
-    )
-    return _Refused(arrival, held, layout=layout)
-
-
-def _unreadable(arrival: Arrival, error: Exception) -> _Refused:
-    """Nothing can be moved: the file is gone, or its bytes do not open. What there is stays in the spool."""
-    log.error("arrival-unreadable", extra={"arrival": arrival.id, "error": type(error).__name__})
-    detail = "Its encrypted file is gone." if isinstance(error, NotFound) else "Its encrypted file does not open."
-    where = (arrival.source, arrival.size, arrival.received_at)
-    return _Refused(arrival, quarantine.Held(arrival.id, Reason.FAILED, *where, detail), moved=False)
-
-
-def _kind(data: bytes, reason: Reason) -> tuple[str | None, str | None]:
-    """Modality and SOP class of what is withheld, where they are words of the standard; else None."""
-    if reason in (Reason.NOT_DICOM, Reason.DAMAGED, Reason.TOO_LARGE, Reason.FAILED):
-        return None, None
-    with quiet():
-        try:
-            dataset = read_partial(BytesIO(data), lambda tag, vr, length: tag > _MODALITY, force=True)
-            modality, sop_class = str(dataset.get("Modality", "")), UID(str(dataset.get("SOPClassUID", "")))
-        except Exception:  # noqa: BLE001  pydicom raises many kinds; the two words are a convenience
-            return None, None
-    return modality if modality in _MODALITIES else None, str(sop_class) if sop_class.type == "SOP Class" else None
+    except Exception:  # noqa: BLE001  one of them may be what fails; each alone, the others pass
+        for one in cleaned:
+            try:
+                contents[one.arrival.id] = node.instances.put(one.clean)
+            except (Full, Busy):
+                raise
+            except Exception as error:  # noqa: BLE001  counted, and quarantined in the end
+                states[one.arrival.id] = _failed(node, one.arrival, error)
+    kept = [one for one in prepared if one.arrival.id not in states]
+    return [stored(one, contents[one.arrival.id]) if isinstance(one, Cleaned) else one for one in kept]
 
 
 def _settle(node: Node, outcomes: list[_Outcome]) -> list[State]:
     """Tell in one transaction what became of each; then their bytes leave the spool."""
-    superfluous: list[str] = []
+    kept = [outcome for outcome in outcomes if isinstance(outcome, Stored)]
     if node.way_back is not None:
-        stored = [outcome for outcome in outcomes if isinstance(outcome, _Stored)]
-        node.way_back.remember_all((one.clean, one.originals) for one in stored if one.originals is not None)
+        node.way_back.remember_all((one.entry.clean, one.originals) for one in kept if one.originals is not None)
     with node.engine.begin() as connection:
-        states = [_record(node, connection, outcome, superfluous) for outcome in outcomes]
-    for content in superfluous:
+        settling = _Settling(node, connection, outcomes)
+        states = settling.settle()
+        tombstones.clear_way_back(node, connection, settling.forgotten)
+    for content in settling.superfluous:
         node.instances.remove(content)
-    for outcome, state in zip(outcomes, states, strict=True):
-        if isinstance(outcome, _Stored) or outcome.moved:
-            node.spool.remove(outcome.arrival.id)
-        if state != "quarantined":
-            node.quarantine.remove(outcome.arrival.id)
+    settled = list(zip(outcomes, states, strict=True))
+    node.spool.remove_all(one.arrival.id for one, state in settled if not isinstance(one, Refused) or one.moved)
+    node.quarantine.remove_all(one.arrival.id for one, state in settled if state != "quarantined")
+    for one in settling.refused:
+        log.info("arrival-quarantined", extra={"arrival": one.arrival.id, "reason": str(one.held.reason)})
     return states
+
+
+class _Settling:
+    """One transaction that tells what became of a batch.
+
+    superfluous   contents that no row speaks of
+    forgotten     clean instances of persons who are forgotten
+    refused       what waits in quarantine now
+    """
+
+    def __init__(self, node: Node, connection: Connection, outcomes: list[_Outcome]) -> None:
+        self._node = node
+        self._connection = connection
+        self._outcomes = outcomes
+        self._ends: list[Finished] = []
+        self._told: list[AuditRow] = []
+        self.superfluous: list[str] = []
+        self.forgotten: list[Any] = []
+        self.refused: list[Refused] = []
+
+    def settle(self) -> list[State]:
+        """The state of each, in order."""
+        outcomes = self._outcomes
+        mine = arrivals.unfinished(self._connection, [one.arrival.id for one in outcomes])
+        patients = {patient for one in outcomes if (patient := _patient(one)) is not None}
+        gone = tombstones.forgotten(self._node, self._connection, patients)
+        fresh = [one for one in outcomes if one.arrival.id in mine and _patient(one) not in gone]
+        entries = [one for one in fresh if isinstance(one, Stored)]
+        results, reopened = indexing.add_all(self._connection, [one.entry for one in entries])
+        added = {one.arrival.id: result for one, result in zip(entries, results, strict=True)}
+        states = [self._state(one, one.arrival.id in mine, _patient(one) in gone, added) for one in outcomes]
+        arrivals.finish_all(self._connection, self._ends)
+        for one in self.refused:
+            self._note(one)
+        self._told += [AuditRow("study-reopened", "node", uid, {"project": project}) for project, uid in reopened]
+        self._node.audit.append_all(self._told, self._connection)
+        return states
+
+    def _state(self, one: _Outcome, mine: bool, gone: bool, added: dict[str, indexing.Added | Conflict]) -> State:
+        if gone:
+            return self._forget(one, mine)
+        if isinstance(one, Refused):
+            return self._refuse(one, mine)
+        if not mine:
+            return "unchanged"
+        clean, result = one.entry.clean, added[one.arrival.id]
+        if isinstance(result, Conflict):
+            self._leave(one)
+            found = parcel(self._node, one.arrival.id)
+            return self._refuse(
+                refuse(self._node, one.arrival, found, Reason.CONFLICT, detail=result.message), mine=True
+            )
+        state: arrivals.End = "unchanged" if result == "unchanged" else "archived"
+        self._ends.append(
+            Finished(one.arrival.id, state, None, clean.project, study_uid=clean.study_uid, uid=clean.uid)
+        )
+        if state == "archived":
+            details = {"project": clean.project, "arrival": one.arrival.id, "content": one.entry.content}
+            self._told.append(AuditRow("archived", str(one.arrival.source)[:200], clean.uid, details))
+        return state
+
+    def _forget(self, one: _Outcome, mine: bool) -> State:
+        """Of a person who is forgotten: nothing stays, and no identifier is written down."""
+        project = one.held.project if isinstance(one, Refused) else one.entry.clean.project
+        if isinstance(one, Stored):
+            self._leave(one)
+            self.forgotten.append(one.entry.clean)
+        if mine:
+            self._ends.append(Finished(one.arrival.id, "forgotten", None, project))
+            details = {"project": project, "arrival": one.arrival.id}
+            self._told.append(AuditRow("refused-forgotten", str(one.arrival.source)[:200], "", details))
+        return "forgotten"
+
+    def _refuse(self, one: Refused, mine: bool) -> State:
+        held = one.held
+        if mine:
+            self._ends.append(Finished(held.id, "quarantined", held.reason, held.project))
+            self.refused.append(one)
+        return "quarantined"
+
+    def _note(self, one: Refused) -> None:
+        quarantine.note(self._node, self._connection, one.held)
+        if one.layout is not None and one.held.project is not None:
+            pixels.note(self._connection, one.held.id, one.held.project, one.layout)
+
+    def _leave(self, one: Stored) -> None:
+        """Nothing speaks of this content, unless another instance has it."""
+        if not index.is_needed(self._connection, one.entry.content):
+            self.superfluous.append(one.entry.content)
+
+
+def _patient(one: _Outcome) -> tombstones.Patient | None:
+    if isinstance(one, Stored):
+        return one.entry.clean.project, one.entry.clean.patient
+    return None if one.patient is None or one.held.project is None else (one.held.project, one.patient)
 
 
 def _settle_alone(node: Node, outcome: _Outcome) -> State:
@@ -334,38 +258,6 @@ def _settle_alone(node: Node, outcome: _Outcome) -> State:
         return _failed(node, outcome.arrival, error)
 
 
-def _record(node: Node, connection: Connection, outcome: _Outcome, superfluous: list[str]) -> State:
-    if isinstance(outcome, _Refused):
-        return _record_refused(node, connection, outcome)
-    arrival, clean = outcome.arrival, outcome.clean
-    try:
-        added = index.add_instance(connection, clean, content=outcome.content, **outcome.described)
-    except Conflict as error:
-        parcel = _parcel(node, arrival.id)
-        refused = _refuse(node, arrival, parcel, Reason.CONFLICT, detail=error.message)
-        if not index.is_needed(connection, outcome.content):
-            superfluous.append(outcome.content)
-        return _record_refused(node, connection, refused)
-    state: _Success = "unchanged" if added == "unchanged" else "archived"
-    mine = arrivals.finish(
-        connection, arrival.id, state, project=clean.project, study_uid=clean.study_uid, uid=clean.uid
-    )
-    if mine and state == "archived":
-        details = {"project": clean.project, "arrival": arrival.id, "content": outcome.content}
-        node.audit.append("archived", str(arrival.source)[:200], clean.uid, connection=connection, **details)
-    return state
-
-
-def _record_refused(node: Node, connection: Connection, outcome: _Refused) -> State:
-    held = outcome.held
-    if arrivals.finish(connection, held.id, "quarantined", reason=held.reason, project=held.project):
-        quarantine.note(node, connection, held)
-        if outcome.layout is not None and held.project is not None:
-            pixels.note(connection, held.id, held.project, outcome.layout)
-        log.info("arrival-quarantined", extra={"arrival": held.id, "reason": str(held.reason)})
-    return "quarantined"
-
-
 def _failed(node: Node, arrival: Arrival, error: Exception) -> State:
     """Something unforeseen: try again, in the end quarantine it. Its words may quote values: only its name is kept."""
     name = type(error).__name__
@@ -373,8 +265,8 @@ def _failed(node: Node, arrival: Arrival, error: Exception) -> State:
     if arrival.attempts < ATTEMPTS:
         _give_back(node, arrival, counted=True)
         return "received"
-    parcel = _parcel(node, arrival.id)
-    return _settle(node, [_refuse(node, arrival, parcel, Reason.FAILED, detail=name)])[0]
+    found = parcel(node, arrival.id)
+    return _settle(node, [refuse(node, arrival, found, Reason.FAILED, detail=name)])[0]
 
 
 def _give_back(node: Node, arrival: Arrival, *, counted: bool) -> None:

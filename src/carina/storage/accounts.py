@@ -10,16 +10,30 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    not_,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from carina.errors import BadInput, Conflict, NotFound, SignInFailed, TooMany
 from carina.model.clock import now, stamp
-from carina.model.principal import Principal, Role
+from carina.model.permit import Action
+from carina.model.principal import EVERYTHING, Principal, Role, Service
 from carina.storage.schema import node_tables
 
 SHORTEST_PASSWORD = 10
@@ -29,6 +43,11 @@ WINDOW = timedelta(minutes=15)  # in which failures count
 FAILURES_PER_NAME = 5
 FAILURES_PER_ADDRESS = 20
 TOKEN_PREFIX = "carina_"  # noqa: S105 - what every token begins with, so that scanners recognise one
+HOLDER = "token:"
+"""What the subject of every token's principal begins with."""
+SERVICE_ACTIONS: tuple[Action, ...] = ("view", "retrieve")
+"""What a service's token may be for."""
+MOST_DATASETS = 100  # that one token is bound to
 
 _NAME = re.compile(r"[a-z0-9._-]{2,64}")
 _ROLES: frozenset[str] = frozenset(get_args(Role))
@@ -52,7 +71,11 @@ class Account:
 
 @dataclass(frozen=True)
 class Token:
-    """A program's or sender's secret, which itself is not kept. `account`: whose it is; None for a sender's."""
+    """A program's or sender's secret, which itself is not kept.
+
+    account   whose it is; None for a sender's or service's
+    service   what one with the role `service` may do, and with which datasets; None for all others
+    """
 
     name: str
     account: str | None
@@ -60,6 +83,14 @@ class Token:
     created_at: str
     expires_at: str | None
     revoked: bool
+    service: Service | None = None
+
+    @property
+    def state(self) -> Literal["good", "expired", "revoked"]:
+        """Whether it still opens anything."""
+        if self.revoked:
+            return "revoked"
+        return "good" if self.expires_at is None or self.expires_at > stamp() else "expired"
 
 
 # --- accounts -----------------------------------------------------------------------------------------------------
@@ -71,7 +102,7 @@ def add_account(engine: Engine, name: str, password: str, roles: Collection[str]
         "name": _named(name),
         "display_name": display_name[:200],
         "password_hash": _hasher.hash(_acceptable(password)),
-        "roles": _known_roles(roles),
+        "roles": _roles_of_people(roles),
         "created_at": stamp(),
         "disabled": False,
     }
@@ -206,12 +237,19 @@ def close_session(engine: Engine, secret: str) -> None:
 
 
 def add_token(
-    engine: Engine, name: str, roles: Collection[str], account: str | None = None, days: int | None = None
+    engine: Engine,
+    name: str,
+    roles: Collection[str],
+    account: str | None = None,
+    days: int | None = None,
+    *,
+    service: Service | None = None,
 ) -> str:
     """A new token's secret, which is shown once and not kept.
 
     account     whose it is: it may do no more than the account, and nothing when that is shut out
     days        until it ends; None: until it is revoked
+    service     of the role `service`, which stands alone: what it may do, and with which datasets
 
     Raises `BadInput`, `NotFound` for the account, `Conflict` when the name is or was in use.
     """
@@ -226,6 +264,7 @@ def add_token(
         "created_at": stamp(),
         "expires_at": None if days is None else stamp(now() + timedelta(days=days)),
         "revoked": False,
+        **_binding(roles, service),
     }
     with engine.begin() as connection:
         if account is not None and not connection.execute(select(_accounts).where(_accounts.c.name == account)).first():
@@ -234,19 +273,48 @@ def add_token(
     return secret
 
 
+def _binding(roles: Collection[str], service: Service | None) -> dict[str, list[str] | None]:
+    """The columns that say what a service may do; `BadInput` where there is nothing, or nobody to do it."""
+    if ("service" in roles) != (service is not None) or (service is not None and set(roles) != {"service"}):
+        raise BadInput("Only a token of the role service, and of no other, is bound to actions and datasets.")
+    if service is None:
+        return {"actions": None, "datasets": None}
+    if not service.actions or not service.actions <= set(SERVICE_ACTIONS):
+        raise BadInput("A service's token is for nothing.", f"Choose among {', '.join(SERVICE_ACTIONS)}.")
+    if not 1 <= len(service.datasets) <= MOST_DATASETS or (
+        EVERYTHING in service.datasets and len(service.datasets) > 1
+    ):
+        raise BadInput(
+            "A service's token is bound to no dataset, or to too many.",
+            f"Name 1 to {MOST_DATASETS} datasets, or {EVERYTHING} alone for the whole archive.",
+        )
+    return {"actions": sorted(service.actions), "datasets": sorted(service.datasets)}
+
+
+def _service(row: Any) -> Service | None:
+    """What a row of `tokens` says of a service; one of that role without rights has none."""
+    if "service" not in row.roles:
+        return None
+    return Service(frozenset(row.actions or ()), frozenset(row.datasets or ()))
+
+
 def token(engine: Engine, secret: str, *, issuer: str = "") -> Principal | None:
     """Who holds this secret, as `token:NAME`; None when it is unknown, over, revoked, or its account is shut out."""
     if not secret.startswith(TOKEN_PREFIX):
         return None
-    valid = and_(_tokens.c.digest == _digest(secret), _tokens.c.revoked.is_(False), _lasts())
-    owner = select(_tokens, _accounts.c.roles.label("owner_roles"), _accounts.c.disabled)
     with engine.connect() as connection:
-        joined = owner.join_from(_tokens, _accounts, _tokens.c.account == _accounts.c.name, isouter=True)
-        row = connection.execute(joined.where(valid)).one_or_none()
+        row = connection.execute(_HELD, {"is_digest": _digest(secret), "at": stamp()}).one_or_none()
     if row is None or (row.account is not None and row.disabled is not False):
         return None
     roles = frozenset(row.roles) if row.account is None else frozenset(row.roles) & frozenset(row.owner_roles)
-    return Principal(f"token:{row.name}", issuer, roles, row.name)
+    return Principal(f"{HOLDER}{row.name}", issuer, roles, row.name, service=_service(row))
+
+
+def has_ended(engine: Engine, subject: str) -> bool:
+    """Whether the token of the principal `token:NAME` was revoked, is over, or has lost its account since."""
+    with engine.connect() as connection:
+        asked = {"is_name": subject.removeprefix(HOLDER), "at": stamp()}
+        return connection.execute(_ENDED, asked).first() is not None
 
 
 def revoke_token(engine: Engine, name: str) -> None:
@@ -261,13 +329,36 @@ def list_tokens(engine: Engine) -> list[Token]:
     with engine.connect() as connection:
         rows = connection.execute(select(_tokens).order_by(_tokens.c.name))
         return [
-            Token(row.name, row.account, frozenset(row.roles), row.created_at, row.expires_at, row.revoked)
+            Token(
+                row.name, row.account, frozenset(row.roles), row.created_at, row.expires_at, row.revoked, _service(row)
+            )
             for row in rows
         ]
 
 
-def _lasts() -> ColumnElement[bool]:
-    return or_(_tokens.c.expires_at.is_(None), _tokens.c.expires_at > stamp())
+_LASTS: ColumnElement[bool] = and_(
+    _tokens.c.revoked.is_(False), or_(_tokens.c.expires_at.is_(None), _tokens.c.expires_at > bindparam("at"))
+)
+_WITH_OWNER = _tokens.join(_accounts, _tokens.c.account == _accounts.c.name, isouter=True)
+# statements that every request asks are made once: making one costs more than asking it
+_HELD = (
+    select(
+        _tokens.c.name,
+        _tokens.c.account,
+        _tokens.c.roles,
+        _tokens.c.actions,
+        _tokens.c.datasets,
+        _accounts.c.roles.label("owner_roles"),
+        _accounts.c.disabled,
+    )
+    .select_from(_WITH_OWNER)
+    .where(_tokens.c.digest == bindparam("is_digest"), _LASTS)
+)
+_ENDED = (
+    select(_tokens.c.name)
+    .select_from(_WITH_OWNER)
+    .where(_tokens.c.name == bindparam("is_name"), or_(not_(_LASTS), _accounts.c.disabled.is_(True)))
+)
 
 
 def _named(name: str) -> str:
@@ -280,6 +371,12 @@ def _known_roles(roles: Collection[str]) -> list[str]:
     if not roles or not _ROLES.issuperset(roles):
         raise BadInput("A role is missing or unknown.", f"The roles are {', '.join(sorted(_ROLES))}.")
     return sorted(set(roles))
+
+
+def _roles_of_people(roles: Collection[str]) -> list[str]:
+    if "service" in roles:
+        raise BadInput("No person is a service.", "Make a token of that role.")
+    return _known_roles(roles)
 
 
 def _insert_new(connection: Connection, statement: Any, row: dict[str, Any], taken: str) -> None:

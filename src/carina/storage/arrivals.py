@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, cast
 
-from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, and_, bindparam, func, insert, or_, select, update
 
 from carina.errors import NotFound
 from carina.model.clock import now, stamp
@@ -14,13 +15,14 @@ from carina.model.ids import ProjectId, Uid
 from carina.model.instance import Reason, Source
 from carina.storage.schema import arrivals, studies
 
-State = Literal["received", "archived", "unchanged", "quarantined"]
+State = Literal["received", "archived", "unchanged", "quarantined", "forgotten"]
+End = Literal["archived", "unchanged", "quarantined", "forgotten"]
 CLAIM = timedelta(minutes=5)  # after which a claim is taken for that of a dead worker
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """One thing received. `attempts` counts how often a worker has claimed it, this time included."""
+    """One thing received, `size` in bytes. `attempts` counts how often a worker has claimed it, this time included."""
 
     id: str
     source: Source
@@ -44,16 +46,21 @@ class Tally:
     archived: int
     unchanged: int
     quarantined: dict[Reason, int]
+    forgotten: int = 0
 
     @property
     def total(self) -> int:
         """All that arrived."""
-        return self.received + self.archived + self.unchanged + sum(self.quarantined.values())
+        return self.received + self.archived + self.unchanged + self.forgotten + sum(self.quarantined.values())
 
 
 @dataclass(frozen=True)
 class StudyProgress:
-    """One study in the archive, as it fills."""
+    """One study in the archive, as it fills.
+
+    state      "receiving", or "complete" after a quiet time
+    reopened   how often images came after that
+    """
 
     project: ProjectId
     study_uid: Uid
@@ -62,12 +69,45 @@ class StudyProgress:
     instances: int
     first_at: str
     last_at: str
+    state: str
+    reopened: int
+
+
+@dataclass(frozen=True)
+class Received:
+    """What is noted of one thing received, `size` in bytes. `sent` is a keyed digest of how its sender names it."""
+
+    id: str
+    source: Source
+    received_at: str
+    size: int
+    sent: str = ""
+
+
+_ADD = insert(arrivals)
+
+
+def add_all(connection: Connection, received: Sequence[Received]) -> None:
+    """Note what was received; the bytes are in the spool already. Durable when the caller commits."""
+    rows = [
+        {
+            "id": one.id,
+            "source_kind": one.source.kind,
+            "source_name": one.source.name,
+            "received_at": one.received_at,
+            "size": one.size,
+            "state": "received",
+            "attempts": 0,
+            "sent": one.sent or None,
+        }
+        for one in received
+    ]
+    connection.execute(_ADD, rows)
 
 
 def add(connection: Connection, arrival_id: str, source: Source, size: int) -> None:
-    """Note what was received, `size` in bytes; its bytes are in the spool already. Durable when the caller commits."""
-    row = {"id": arrival_id, "source_kind": source.kind, "source_name": source.name, "received_at": stamp()}
-    connection.execute(insert(arrivals), {**row, "size": size, "state": "received", "attempts": 0})
+    """`add_all` of one that arrives now."""
+    add_all(connection, [Received(arrival_id, source, stamp(), size)])
 
 
 def claim(engine: Engine, worker: str) -> Arrival | None:
@@ -110,7 +150,8 @@ def claim_batch(engine: Engine, worker: str, most: int, most_bytes: int) -> list
             .values(claimed_by=worker, claimed_at=stamp(), attempts=arrivals.c.attempts + 1)
         )
         connection.execute(taken)
-        return [get(connection, arrival_id) for arrival_id in chosen]
+        mine = select(arrivals).where(arrivals.c.id.in_(chosen)).order_by(arrivals.c.id)
+        return [_arrival(row) for row in connection.execute(mine).mappings()]
 
 
 def _free(dead_before: str) -> ColumnElement[bool]:
@@ -127,35 +168,77 @@ def release_claims(engine: Engine, worker: str | None = None) -> int:
         return connection.execute(update(arrivals).where(held).values(claimed_by=None, claimed_at=None)).rowcount
 
 
+@dataclass(frozen=True)
+class Finished:
+    """What became of one arrival."""
+
+    id: str
+    state: End
+    reason: Reason | None = None
+    project: ProjectId | None = None
+    study_uid: Uid | None = None
+    uid: Uid | None = None
+
+
+_FINISH = (
+    update(arrivals)
+    .where(arrivals.c.id == bindparam("arrival"), arrivals.c.state == "received")
+    .values(
+        state=bindparam("end"),
+        reason=bindparam("why"),
+        project=bindparam("into"),
+        study_uid=bindparam("study"),
+        uid=bindparam("instance"),
+        claimed_by=None,
+        claimed_at=None,
+        finished_at=bindparam("at"),
+    )
+)
+
+
+def finish_all(connection: Connection, ends: Sequence[Finished]) -> set[str]:
+    """Note what became of each, in the caller's transaction; then their bytes may leave the spool.
+
+    The ids of those that were not finished before, by another worker; of the others nothing is noted.
+    """
+    mine = unfinished(connection, [one.id for one in ends])
+    at = stamp()
+    rows = [
+        {
+            "arrival": one.id,
+            "end": one.state,
+            "why": one.reason,
+            "into": one.project,
+            "study": one.study_uid,
+            "instance": one.uid,
+            "at": at,
+        }
+        for one in ends
+        if one.id in mine
+    ]
+    if rows:
+        connection.execute(_FINISH, rows)
+    return mine
+
+
+def unfinished(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Those that still wait to be finished; no other worker finishes them before the caller's transaction ends."""
+    waits = select(arrivals.c.id).where(arrivals.c.id.in_(ids), arrivals.c.state == "received").with_for_update()
+    return set(connection.execute(waits).scalars())
+
+
 def finish(
     connection: Connection,
     arrival_id: str,
-    state: Literal["archived", "unchanged", "quarantined"],
+    state: End,
     *,
     reason: Reason | None = None,
     project: ProjectId | None = None,
     study_uid: Uid | None = None,
     uid: Uid | None = None,
 ) -> bool:
-    """Note what became of it, in the caller's transaction; then the bytes may leave the spool.
-
-    False, and nothing is noted, when another worker has finished it before.
-    """
-    done = (
-        update(arrivals)
-        .where(arrivals.c.id == arrival_id, arrivals.c.state == "received")
-        .values(
-            state=state,
-            reason=reason,
-            project=project,
-            study_uid=study_uid,
-            uid=uid,
-            claimed_by=None,
-            claimed_at=None,
-            finished_at=stamp(),
-        )
-    )
-    return connection.execute(done).rowcount == 1
+    """`finish_all` of one. False, and nothing is noted, when another worker has finished it before."""
+    return bool(finish_all(connection, [Finished(arrival_id, state, reason, project, study_uid, uid)]))
 
 
 def requeue(connection: Connection, arrival_id: str) -> bool:
@@ -182,11 +265,11 @@ def get(connection: Connection, arrival_id: str) -> Arrival:
     return _arrival(row)
 
 
-def waiting(engine: Engine) -> int:
-    """How many arrivals no worker has finished yet."""
+def waiting(engine: Engine, at_most: int | None = None) -> int:
+    """How many arrivals no worker has finished yet; counted no further than `at_most`."""
+    found = select(arrivals.c.id).where(arrivals.c.state == "received").limit(at_most).subquery()
     with engine.connect() as connection:
-        count = select(func.count()).select_from(arrivals).where(arrivals.c.state == "received")
-        return int(connection.execute(count).scalar_one())
+        return int(connection.execute(select(func.count()).select_from(found)).scalar_one())
 
 
 def tally(engine: Engine) -> list[Tally]:
@@ -202,7 +285,14 @@ def tally(engine: Engine) -> list[Tally]:
         else:
             mine[row.state] = row.number
     return [
-        Tally(source, some.get("received", 0), some.get("archived", 0), some.get("unchanged", 0), some["quarantined"])
+        Tally(
+            source,
+            received=some.get("received", 0),
+            archived=some.get("archived", 0),
+            unchanged=some.get("unchanged", 0),
+            quarantined=some["quarantined"],
+            forgotten=some.get("forgotten", 0),
+        )
         for source, some in sums.items()
     ]
 
@@ -227,6 +317,8 @@ def progress(engine: Engine, limit: int = 50) -> list[StudyProgress]:
                 instances=row.instance_count,
                 first_at=row.first_at,
                 last_at=row.last_at,
+                state=row.state,
+                reopened=row.reopened,
             )
             for row in rows
         ]

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 
 from carina.errors import Conflict
 from carina.model.clock import stamp
@@ -23,6 +23,14 @@ FIRST = "0" * 64
 FIELDS = ("seq", "at", "actor", "action", "subject", "details", "previous")  # of which the digest is made
 _audit = node_tables.tables["audit"]
 _head = node_tables.tables["audit_head"]
+_ADD = insert(_audit)
+_MOVE = (
+    update(_head)
+    .where(_head.c.id == 1)
+    .values(seq=_head.c.seq + bindparam("more"))
+    .returning(_head.c.seq, _head.c.digest)
+)
+_CLOSE = update(_head).where(_head.c.id == 1).values(digest=bindparam("last"))
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,15 @@ class Entry:
     details: Mapping[str, Any]
     previous: str
     digest: str
+
+
+class AuditRow(NamedTuple):
+    """What is to be written; see `AuditTrail.append`."""
+
+    action: str
+    actor: str
+    subject: str = ""
+    details: Mapping[str, Any] = {}
 
 
 class AuditTrail:
@@ -55,24 +72,25 @@ class AuditTrail:
 
         Returns the row's number.
         """
+        return self.append_all([AuditRow(action, actor, subject, details)], connection)[0]
+
+    def append_all(self, rows: Sequence[AuditRow], connection: Connection | None = None) -> list[int]:
+        """`append` of several, in order, in one transaction; their numbers."""
+        if not rows:
+            return []
         with self._transaction(connection) as current:
-            moved = update(_head).where(_head.c.id == 1).values(seq=_head.c.seq + 1)
-            head = current.execute(moved.returning(_head.c.seq, _head.c.digest)).one_or_none()
+            head = current.execute(_MOVE, {"more": len(rows)}).one_or_none()
             if head is None:
                 raise Conflict("The audit trail has no head.", "Restore the records from a back-up.")
-            row = {
-                "seq": head.seq,
-                "at": stamp(),
-                "actor": actor,
-                "action": action,
-                "subject": subject,
-                "details": details,
-                "previous": head.digest,
-            }
-            digest = digest_of(row)
-            current.execute(insert(_audit), {**row, "digest": digest})
-            current.execute(update(_head).where(_head.c.id == 1).values(digest=digest))
-            return int(head.seq)
+            first, previous, at = head.seq - len(rows) + 1, head.digest, stamp()
+            made = []
+            for number, row in enumerate(rows, first):
+                fields = {"seq": number, "at": at, **row._asdict(), "previous": previous}
+                previous = digest_of(fields)
+                made.append({**fields, "digest": previous})
+            current.execute(_ADD, made)
+            current.execute(_CLOSE, {"last": previous})
+            return list(range(first, first + len(rows)))
 
     def verify(self) -> int:
         """How many rows there are, all unbroken. Raises `Conflict` that names the first row that is not."""

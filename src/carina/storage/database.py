@@ -8,6 +8,8 @@ Every commit is on the disk when it returns.
 from __future__ import annotations
 
 import contextlib
+import json
+import math
 import os
 import sqlite3
 import time
@@ -15,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+import orjson
 from alembic import command
 from alembic.config import Config
 from alembic.util.exc import CommandError
@@ -26,13 +29,21 @@ from sqlalchemy.exc import ArgumentError
 from carina.errors import BadSettings, Busy, CarinaError, Full, WrongKey
 from carina.model.keys import KeyRing, check_value, key_names
 from carina.storage.hub_schema import hub_tables
+from carina.storage.postgresql import open_postgresql
+from carina.storage.ready import ReadyJson
 from carina.storage.schema import node_tables
 
 Role = Literal["node", "hub"]
 TABLES: dict[Role, MetaData] = {"node": node_tables, "hub": hub_tables}
 
 _PATIENCE = 30  # s that a writer waits for another
-_PRAGMAS = (f"busy_timeout = {_PATIENCE * 1000}", "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON")
+_PRAGMAS = (
+    f"busy_timeout = {_PATIENCE * 1000}",
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "foreign_keys = ON",
+    "secure_delete = ON",  # what is deleted is overwritten
+)
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
 _HELD = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -51,7 +62,7 @@ class _SqliteEngine(Engine):
 
 
 def open_engine(place: str | Path) -> Engine:
-    """The database at `place`, a SQLite file's path or any address of SQLAlchemy, for several threads and processes.
+    """The database at `place`, a SQLite file's path or an address of SQLite or PostgreSQL, for threads and processes.
 
     A SQLite file and its folder are made when absent, for their owner only. Whatever uses the engine raises `Full` when
     the disk is, `Busy` when another process keeps the write lock for more than 30 s, and `BadSettings` when the file
@@ -60,17 +71,57 @@ def open_engine(place: str | Path) -> Engine:
     try:
         address = URL.create("sqlite", database=str(place)) if isinstance(place, Path) else make_url(place)
         if address.get_backend_name() != "sqlite":
-            return create_engine(address, hide_parameters=True)
+            return open_postgresql(address, **_JSON)
     except (ArgumentError, ModuleNotFoundError) as error:
         raise BadSettings("The address of the records is none that Carina can use.") from error
     if address.database not in (None, "", ":memory:"):
         _make_private(Path(str(address.database)))
-    made = create_engine(address, connect_args={"timeout": _PATIENCE, "isolation_level": None}, max_overflow=40)
+    made = create_engine(
+        address, connect_args={"timeout": _PATIENCE, "isolation_level": None}, max_overflow=40, **_JSON
+    )
     engine = _SqliteEngine(made.pool, made.dialect, made.url, hide_parameters=True)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     event.listen(engine, "handle_error", _explain)
     return engine
+
+
+def to_text(value: object) -> str:
+    """A value as JSON columns hold it: compact, in the order of its keys, letters as they are.
+
+    Raises `ValueError` for a number that JSON has no word for (NaN, infinity) and `TypeError` for what is no JSON.
+    What orjson does not take, such as keys that are numbers, half a surrogate pair or a number of more than 64 bits,
+    is written by the standard library; orjson itself would write NaN as null, and nobody would know.
+    """
+    if isinstance(value, ReadyJson):
+        return value.text
+    try:
+        text = orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    if b"null" in text and _has_nan(value):
+        raise ValueError("a number is none that JSON knows")
+    return text.decode()
+
+
+def from_text(text: str | bytes) -> Any:
+    """The value of a JSON column."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:  # half a surrogate pair
+        return json.loads(text)
+
+
+def _has_nan(value: object) -> bool:
+    """Whether a number in it is not finite."""
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, dict):
+        return any(_has_nan(item) for item in value.values())
+    return isinstance(value, list | tuple) and any(_has_nan(item) for item in value)
+
+
+_JSON: dict[str, Any] = {"json_serializer": to_text, "json_deserializer": from_text}
 
 
 def _make_private(path: Path) -> None:
@@ -97,8 +148,14 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
+    """Past SQLAlchemy, for which this would be as much work as the question that follows."""
     writes = connection.get_execution_options().get("carina_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    raw = connection.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)
+    try:
+        raw.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
+    except sqlite3.Error as error:
+        raise _explained(error) or error from error
 
 
 def _explain(context: ExceptionContext) -> None:
@@ -130,9 +187,14 @@ def upgrade(engine: Engine, role: Role) -> None:
 
     Raises `BadSettings` when a newer version made them, or when they are the other role's.
     """
+    with engine.begin() as connection:
+        migrate(connection, role, "head")
+
+
+def migrate(connection: Connection, role: Role, revision: str) -> None:
+    """Bring the tables to a revision (`head`: this version's) in the caller's transaction. Raises as `upgrade` does."""
     try:
-        with engine.begin() as connection:
-            command.upgrade(_alembic(connection, role), "head")
+        command.upgrade(_alembic(connection, role), revision)
     except CommandError as error:
         raise BadSettings(
             f"These are not records of a {role} that this version of Carina knows.",

@@ -10,12 +10,19 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, and_, exists, func, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Text, and_, case, cast, exists, func, select
 
 from carina.model.cohort import Query
 from carina.model.ids import DatasetIri, ProjectId
 from carina.storage.cohort import matching_series
+from carina.storage.database import from_text
 from carina.storage.schema import instances, series, snapshot_members, studies
+
+SHORT_HEADER: ColumnElement[str] = case(
+    (cast(instances.c.brief, Text) == "{}", cast(instances.c.header, Text)), else_=cast(instances.c.brief, Text)
+)
+"""Of an instance, as text: what searches need. What was archived before there were short headers has none until it is
+described again; its whole header says the same."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,7 @@ def sizes(connection: Connection, members: Members, study_uids: Collection[str])
 
 
 def first_headers(connection: Connection, members: Members, series_uids: Collection[str]) -> dict[str, dict[str, Any]]:
-    """Of each of these series, which have members, the header of its first member by number and UID."""
+    """Of each of these series, which have members, the short header of its first member by number and UID."""
     if not series_uids:
         return {}
     order = (instances.c.instance_number, instances.c.uid)
@@ -99,8 +106,8 @@ def first_headers(connection: Connection, members: Members, series_uids: Collect
     if members.query is None:
         ranked = ranked.where(instances_within(members))
     first = ranked.subquery("first")
-    wanted = select(instances.c.series_uid, instances.c.header).join(first, first.c.uid == instances.c.uid)
-    return {row.series_uid: row.header for row in connection.execute(wanted.where(first.c.place == 1))}
+    wanted = select(instances.c.series_uid, SHORT_HEADER).join(first, first.c.uid == instances.c.uid)
+    return {uid: from_text(header) for uid, header in connection.execute(wanted.where(first.c.place == 1))}
 
 
 def _series_matches(members: Members, query: Query, of: FromClause) -> ColumnElement[bool]:

@@ -14,6 +14,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     String,
@@ -61,6 +62,8 @@ def shared_tables(metadata: MetaData) -> None:
         Column("created_at", String(32), nullable=False),
         Column("expires_at", String(32)),
         Column("revoked", Boolean, nullable=False, default=False),
+        Column("actions", JSON),  # of a service's token: what it may do; null: what its roles say
+        Column("datasets", JSON),  # and on which datasets; "*" is the whole archive
     )
     Table(
         "attempts",
@@ -115,7 +118,7 @@ arrivals = Table(
     Column("source_name", String(200), nullable=False),
     Column("received_at", String(32), nullable=False, index=True),
     Column("size", BigInteger, nullable=False),
-    Column("state", String(16), nullable=False),  # received, archived, unchanged, quarantined
+    Column("state", String(16), nullable=False),  # received, archived, unchanged, quarantined, forgotten
     Column("reason", String(40)),
     Column("project", String(40)),
     Column("study_uid", String(64)),
@@ -124,6 +127,7 @@ arrivals = Table(
     Column("claimed_by", String(40)),
     Column("claimed_at", String(32)),
     Column("finished_at", String(32), index=True),
+    Column("sent", String(64), index=True),  # keyed digest of source and SOP Instance UID as sent, for commitment
     Index(None, "state", "id"),
     Index(None, "source_kind", "source_name", "state", "reason"),
 )
@@ -198,17 +202,23 @@ studies = Table(
     Column("header", JSON, nullable=False),  # DICOM JSON, study and patient level
     Column("first_at", String(32), nullable=False),
     Column("last_at", String(32), nullable=False, index=True),
+    Column("state", String(12), nullable=False, server_default="receiving"),  # receiving, complete
+    Column("completed_at", String(32)),  # when it was last found complete
+    Column("reopened", Integer, nullable=False, server_default="0"),  # how often images came after that
     PrimaryKeyConstraint("project", "study_uid"),
     UniqueConstraint("study_uid"),
     ForeignKeyConstraint(["project", "patient"], ["patients.project", "patients.patient"]),
     Index(None, "project", "patient"),
+    Index(None, "patient"),
+    Index(None, "study_date", "study_uid"),  # the order of searches
+    Index(None, "state", "last_at"),
 )
 series = Table(
     "series",
     node_tables,
     Column("project", String(40), nullable=False),
     Column("series_uid", String(64), nullable=False),
-    Column("study_uid", String(64), nullable=False, index=True),
+    Column("study_uid", String(64), nullable=False),
     Column("modality", Text, nullable=False),
     Column("series_number", Integer),
     Column("body_part", String(16)),
@@ -221,24 +231,50 @@ series = Table(
     UniqueConstraint("series_uid"),
     ForeignKeyConstraint(["project", "study_uid"], ["studies.project", "studies.study_uid"]),
     Index(None, "project", "modality", "body_part"),
+    Index(None, "study_uid", "series_number", "series_uid"),
 )
 instances = Table(
     "instances",
     node_tables,  # the current version of each
     Column("project", String(40), nullable=False),
     Column("uid", String(64), nullable=False),
-    Column("series_uid", String(64), nullable=False, index=True),
-    Column("study_uid", String(64), nullable=False, index=True),
+    Column("series_uid", String(64), nullable=False),
+    Column("study_uid", String(64), nullable=False),
     Column("sop_class_uid", String(64), nullable=False),
     Column("transfer_syntax_uid", String(64), nullable=False),
     Column("instance_number", Integer),
     Column("frames", Integer, nullable=False),
     Column("content", String(64), nullable=False),  # SHA-256 of the stored file
     Column("size", BigInteger, nullable=False),
-    Column("header", JSON, nullable=False),  # DICOM JSON, all levels, bulk data left out
+    Column("header", JSON, nullable=False),  # DICOM JSON, all levels, as `metadata` gives it; bulk data by relative URI
+    Column("brief", JSON, nullable=False, server_default="{}"),  # of it what searches for instances answer with
+    Column("pixel_offset", BigInteger),  # in the file, of the value of Pixel Data; null: has none, or is deflated
+    Column("frame_size", BigInteger),  # bytes of a frame without compression that begins at a byte; null: see below
     PrimaryKeyConstraint("project", "uid"),
     UniqueConstraint("uid"),
     ForeignKeyConstraint(["project", "series_uid"], ["series.project", "series.series_uid"]),
+    Index(None, "series_uid", "instance_number", "uid"),
+    Index(None, "study_uid", "series_uid", "instance_number", "uid"),
+)
+frame_tables = Table(
+    "frame_tables",
+    node_tables,  # where the frames of a compressed instance lie in its file
+    Column("content", String(64), primary_key=True),
+    Column("frames", LargeBinary, nullable=False),  # of each: offset and length of its items, of 8 bytes, little-endian
+)
+tombstones = Table(
+    "tombstones",
+    node_tables,  # persons who are forgotten, and stay so
+    Column("project", String(40), nullable=False),
+    Column("digest", String(64), nullable=False),  # keyed, of the pseudonym
+    Column("at", String(32), nullable=False),
+    Column("finished_at", String(32)),  # when all that was here of the person was gone; null: that is still to be done
+    PrimaryKeyConstraint("project", "digest"),
+)
+removals = Table(
+    "removals",
+    node_tables,  # files of the store that no row names any more, and that are still to be removed
+    Column("content", String(64), primary_key=True),
 )
 instance_versions = Table(
     "instance_versions",

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from carina.dicom.query import MAX_RESULTS, Match, Query, matches, parse_query
+from carina.dicom.matching import matches
+from carina.dicom.query import MAX_RESULTS, Match, Query, parse_query
 from carina.errors import InvalidQuery
 
 HEADER: dict[str, dict[str, Any]] = {

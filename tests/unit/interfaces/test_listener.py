@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import resource
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from carina.interfaces import listener
 
@@ -176,3 +178,26 @@ def test_a_service_may_open_as_many_files_as_the_system_lets_it() -> None:
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     assert int(shown) == (listener.FILES if hard == resource.RLIM_INFINITY else min(hard, listener.FILES))
+
+
+def test_a_service_runs_in_the_fast_loop_with_the_fast_parser_and_writes_no_access_log() -> None:
+    async def serve() -> tuple[str, bool, bool]:
+        bound = listener.bind("127.0.0.1", 0, "test")
+        server = listener.server(Starlette(routes=[Route("/", _size)]))
+        serving = asyncio.create_task(server.serve([bound]))
+        reader, writer = await asyncio.open_connection("127.0.0.1", bound.getsockname()[1])
+        writer.write(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        [protocol] = server.server_state.connections
+        writer.close()
+        server.should_exit = True
+        await serving
+        loop = type(asyncio.get_running_loop()).__module__
+        return loop, isinstance(protocol, HttpToolsProtocol), server.config.access_log
+
+    frozen = gc.get_freeze_count()
+    try:
+        assert listener.run(serve()) == ("uvloop", True, False)
+        assert gc.get_freeze_count() > frozen
+    finally:
+        gc.unfreeze()

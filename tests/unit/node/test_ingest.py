@@ -128,8 +128,8 @@ def test_a_start_amid_a_reception_does_not_lose_the_file(node: Node, monkeypatch
     """The server starts after a command has spooled a file and before it writes the row."""
     put = SealedFolder.put
 
-    def put_then_start(folder: SealedFolder, name: str, data: bytes) -> None:
-        put(folder, name, data)
+    def put_then_start(folder: SealedFolder, name: str, data: bytes, *, lasting: bool = True) -> None:
+        put(folder, name, data, lasting=lasting)
         assert recover(node).adopted == 1
 
     monkeypatch.setattr(SealedFolder, "put", put_then_start)

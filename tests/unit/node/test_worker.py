@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from tests.support import LUNG, SCANNER, ct, make_node, open_test_node, ring
 from carina.deid.person import Person
 from carina.errors import Full
 from carina.model.instance import CleanInstance, Instrument, Reason, Source
-from carina.node import aliases, ingest, quarantine, worker
+from carina.node import aliases, ingest, preparing, quarantine, worker
 from carina.node.site import Node
-from carina.storage import arrivals, index
+from carina.storage import arrivals, index, indexing
 from carina.storage.schema import arrivals as rows
 from carina.storage.schema import instances, node_tables, patients, series
 
@@ -170,6 +170,9 @@ class _BrokenStore:
     def put(self, instance: CleanInstance) -> str:
         raise ZeroDivisionError("Garcia^Maria")
 
+    def put_all(self, instances: Sequence[CleanInstance]) -> list[str]:
+        return [self.put(instance) for instance in instances]
+
     def open(self, content: str) -> Any:
         raise NotImplementedError
 
@@ -229,7 +232,7 @@ def test_a_full_disk_gives_the_claims_back_and_counts_no_attempt(node: Node) -> 
 
 def test_what_has_ended_its_worker_too_often_is_not_tried_again(node: Node) -> None:
     receipt = ingest.receive(node, ct(), SCANNER)
-    for number in range(worker.DEATHS):
+    for number in range(preparing.DEATHS):
         assert arrivals.claim(node.engine, f"dead-{number}") is not None
         arrivals.release_claims(node.engine)
     assert drain(node) == ["quarantined"]
@@ -281,14 +284,14 @@ def test_a_batch_that_cannot_be_told_together_is_told_one_by_one(node: Node, mon
     """One instance's row cannot be written; the others of its transaction pass all the same."""
     for number in range(1, 4):
         ingest.receive(node, ct(number=number), SCANNER)
-    real = index.add_instance
+    real = indexing.add_all
 
-    def add(connection: Any, clean: CleanInstance, **rest: Any) -> Any:
-        if rest["header"]["00200013"]["Value"] == [2]:
+    def add(connection: Any, entries: Sequence[indexing.Entry]) -> Any:
+        if any(entry.instance_number == 2 for entry in entries):
             raise ZeroDivisionError
-        return real(connection, clean, **rest)
+        return real(connection, entries)
 
-    monkeypatch.setattr(index, "add_instance", add)
+    monkeypatch.setattr(indexing, "add_all", add)
     assert sorted(drain(node)) == ["archived", "archived", "quarantined", "received", "received"]
     assert {heap.reason: heap.count for heap in quarantine.heaps(node)} == {Reason.FAILED: 1}
 

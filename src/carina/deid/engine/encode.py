@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
@@ -72,3 +72,8 @@ def _uid(number: int, uid: str) -> bytes:
     value = uid.encode("ascii")
     value += bytes(len(value) % 2)
     return struct.pack("<HH2sH", 2, number, b"UI", len(value)) + value
+
+
+def without_bytes(clean: CleanInstance) -> CleanInstance:
+    """The same, for those who need to know of it and not its file."""
+    return replace(clean, data=b"")

@@ -13,8 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
+from typing import BinaryIO, TypeAlias
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
@@ -33,7 +35,7 @@ from carina.deid.person import Person
 from carina.deid.pixels.blank import blank_pixels
 from carina.deid.pixels.findings import Findings
 from carina.deid.pixels.hidden import put_pixel_data
-from carina.deid.pseudonyms import source_digest
+from carina.deid.pseudonyms import source_digest, source_digest_of
 from carina.deid.rules.rule import Place, Subject
 from carina.deid.words.identifiers import identifying_words, own_of
 from carina.dicom.parse import parse, require_bounded
@@ -42,6 +44,10 @@ from carina.dicom.reader import Encoding
 from carina.errors import CarinaError, InvalidInstance
 from carina.model.ids import PatientKey, Uid
 from carina.model.instance import CleanInstance, Version
+
+Write: TypeAlias = Callable[[bytes | memoryview], object]
+"""Takes the next bytes of a file."""
+_AT_ONCE = 1 << 20  # bytes
 
 NO_ALIASES: Mapping[Person, Person] = MappingProxyType({})
 
@@ -64,9 +70,20 @@ class Engine:
         Raises `NotDicom`, `InvalidInstance` (damaged), and `Withheld` with its reason: an identifier is missing, the
         transfer syntax is unknown, pixels or content must be checked first, or an identifier was left.
         """
-        written = self._written(data, pieces(data), aliases, findings)
+        return self.clean_pieces(data, pieces(data), aliases=aliases, findings=findings)
+
+    def clean_pieces(
+        self,
+        data: bytes,
+        split: Pieces | None,
+        *,
+        aliases: Mapping[Person, Person] = NO_ALIASES,
+        findings: Findings | None = None,
+    ) -> CleanInstance:
+        """The same for a file of which `split` is what `walker.pieces` says."""
+        written = self._written(data, split, aliases, findings)
         content = content_of(data, written.instance.transfer_syntax_uid)
-        digest = source_digest(self.handling.keys, content)
+        digest = source_digest(self.handling.keys, *content)
         return replace(written.instance, data=written.whole(data), source_digest=digest)
 
     def clean_file(
@@ -101,6 +118,35 @@ class Engine:
             written = self._written(source.data, source.pieces, aliases, findings)
         write(target(written.instance), written, source, new_only=new_only)
         return written.instance
+
+    def clean_stream(
+        self,
+        source: BinaryIO,
+        split: tuple[bytes, Pieces],
+        begin: Callable[[Written], Write],
+        *,
+        aliases: Mapping[Person, Person] = NO_ALIASES,
+        findings: Findings | None = None,
+    ) -> CleanInstance | None:
+        """The same for a large file that is read once, from its beginning; None if it must be read as a whole.
+
+        split   as of `files.split_large`
+        begin   gets what is to be written, before the pixels are read, and says what takes it, piece by piece
+
+        Raises `InvalidInstance` when the source became shorter.
+        """
+        if findings is not None and findings.boxes:
+            return None
+        written = self._walk(*split, aliases, findings)
+        if written is None:
+            return None
+        write = begin(written)
+        write(written.before)
+        syntax = written.instance.transfer_syntax_uid.encode()
+        parts = chain((syntax, b"\0"), _passed(source, _content_start(split[0]), written.pixels, write))
+        digest = source_digest_of(self.handling.keys, parts)
+        write(written.after)
+        return replace(written.instance, source_digest=digest)
 
     def _written(
         self, data: bytes, found: Pieces | None, aliases: Mapping[Person, Person], findings: Findings | None
@@ -171,14 +217,34 @@ def rewritten(dataset: Dataset, handling: Handling, admission: Admission, findin
     return Written(instance, data)
 
 
-def content_of(data: bytes, syntax: str) -> bytes:
-    """What a digest recognises an instance by: its transfer syntax, and the bytes after the file meta information.
+def content_of(data: bytes, syntax: str) -> tuple[bytes, bytes, memoryview]:
+    """What a digest recognises an instance by: its transfer syntax, a zero, and the bytes after the file meta
+    information.
 
     Preamble and group 0002 are the sender's own (PS3.10 section 7.1) and differ between C-STORE, STOW-RS and a file.
     """
+    return syntax.encode(), b"\0", memoryview(data)[_content_start(data) :]
+
+
+def _content_start(data: bytes) -> int:
+    """Where the file meta information ends; 0 where that does not show."""
     head = data[128:144]
     if head.startswith(b"DICM\x02\x00\x00\x00UL\x04\x00"):  # (0002,0000) File Meta Information Group Length
         start = 144 + int.from_bytes(head[12:16], "little")
         if start < len(data):
-            return b"\0".join((syntax.encode(), data[start:]))
-    return b"\0".join((syntax.encode(), data))
+            return start
+    return 0
+
+
+def _passed(source: BinaryIO, start: int, pixels: tuple[int, int], write: Write) -> Iterator[bytes]:
+    """All bytes from `start` on; those between the places of `pixels` are written as they pass."""
+    source.seek(start)
+    first, last = pixels
+    while data := source.read(_AT_ONCE):
+        yield data
+        wanted = memoryview(data)[max(0, first - start) : max(0, last - start)]
+        if wanted.nbytes:
+            write(wanted)
+        start += len(data)
+    if start < last:
+        raise InvalidInstance("The DICOM file is damaged: it is cut short.")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from io import RawIOBase
 from pathlib import Path
+from typing import BinaryIO
 
 from carina.deid.engine.encode import Written
 from carina.deid.engine.walker import Pieces, pieces, without_pixels
@@ -45,22 +47,31 @@ def opened(path: Path) -> Opened:
         if size <= LARGE:
             data = file.read()
             return Opened(path, data, pieces(data))
-        head = b""
-        for chunk in _CHUNKS:
-            head += file.read(chunk - len(head))
-            if len(head) >= _ENOUGH and not looks_like_dicom(head):
-                raise NotDicom("The bytes are no DICOM file.")
-            found = pieces(head, head_only=True)
-            if found is None or found.pixels is None:
-                continue
-            end = found.pixels[3]
-            if len(head) < end <= size and size - end <= _LARGEST_TAIL:
-                file.seek(end)
-                split = without_pixels(head, file.read())
-                if split is not None:
-                    return Opened(path, *split, whole=False)
-            break
+        split = split_large(file, size)
+        if split is not None:
+            return Opened(path, *split, whole=False)
     return _read_whole(path)
+
+
+def split_large(file: BinaryIO | RawIOBase, size: int) -> tuple[bytes, Pieces] | None:
+    """A large file of `size` bytes without the values of its native Pixel Data, and its pieces; see `without_pixels`.
+
+    None for what only pydicom reads, all of it. Raises `NotDicom` for what is none, without reading it.
+    """
+    head = b""
+    for chunk in _CHUNKS:
+        head += file.read(chunk - len(head)) or b""
+        if len(head) >= _ENOUGH and not looks_like_dicom(head):
+            raise NotDicom("The bytes are no DICOM file.")
+        found = pieces(head, head_only=True)
+        if found is None or found.pixels is None:
+            continue
+        end = found.pixels[3]
+        if len(head) < end <= size and size - end <= _LARGEST_TAIL:
+            file.seek(end)
+            return without_pixels(head, file.read() or b"")
+        return None
+    return None
 
 
 def _read_whole(path: Path) -> Opened:

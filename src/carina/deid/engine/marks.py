@@ -6,6 +6,7 @@ section E.1.1 asks for the options used; what is work on one instance's pixels i
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
@@ -118,6 +119,11 @@ def put_marks(clean: Dataset, pseudonym: str, marks: Marks) -> None:
         clean.BurnedInAnnotation = "NO"
     if marks.faces:
         clean.RecognizableVisualFeatures = marks.faces
+
+
+def options_in(codes_named: Collection[str]) -> tuple[str, ...]:
+    """The options that the codes of a clean instance's methods name, those of its pixels and faces aside."""
+    return tuple(sorted(option for option, (code, _) in _CODES.items() if code in codes_named))
 
 
 def _codes_of(dataset: Dataset) -> set[str]:

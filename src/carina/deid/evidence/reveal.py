@@ -8,6 +8,7 @@ which every line holds a keyed digest of itself and of the line before.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import hmac
@@ -119,6 +120,7 @@ class WayBack:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         self._database = sqlite3.connect(path, timeout=60, check_same_thread=False)
         self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA secure_delete = ON")
         self._database.executescript(_SCHEMA)
 
     def close(self) -> None:
@@ -150,9 +152,70 @@ class WayBack:
             self._sealer.forget()
             raise Busy("The map of the way back cannot be written.", "See whether the disk is full.") from None
 
+    def forget(self, pseudonyms: Iterable[str]) -> int:
+        """Delete all originals of these pseudonyms and UIDs, overwritten in the file; how many lines there were.
+
+        Durable when it returns. Raises `Busy` when the map cannot be written now; then none is deleted.
+        """
+        try:
+            gone = sum(self._delete(pseudonym) for pseudonym in pseudonyms)
+            self.commit()
+            self._sealer.forget()  # who returns under an alias is written down anew
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.OperationalError:
+            self._database.rollback()
+            raise Busy("The map of the way back cannot be written.", "See whether the disk is full.") from None
+        return gone
+
+    def _delete(self, pseudonym: str) -> int:
+        return self._database.execute("DELETE FROM sealed WHERE pseudonym = ?", (pseudonym,)).rowcount
+
+    def rekey(self, old: str, new: str) -> int:
+        """Let what one pseudonym stands for be the other's; how many originals. Durable, raises as `forget` does."""
+        originals = [self._sealer.unseal(old, sealed) for (sealed,) in self._rows(old)]
+        self._sealer.forget()
+        try:
+            self.put(row for original in originals for row in self._sealer.seal([(new, original)]))
+            self._delete(old)
+            self.commit()
+        except sqlite3.OperationalError:
+            self._database.rollback()
+            raise Busy("The map of the way back cannot be written.", "See whether the disk is full.") from None
+        return len(originals)
+
+    def rewrite(self) -> None:
+        """Write the map anew, so that no copy of a deleted line is left in it; later, when somebody holds it now."""
+        with contextlib.suppress(sqlite3.OperationalError):
+            self._database.execute("VACUUM")
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def patients(self) -> list[str]:
+        """The pseudonyms of persons that the map has; nobody is told whose they are, so it is no look."""
+        query = "SELECT DISTINCT pseudonym FROM sealed WHERE pseudonym > 'A'"  # UIDs begin with a digit
+        return [pseudonym for (pseudonym,) in self._database.execute(query)]
+
     def has(self, subject: str) -> bool:
         """Whether the map has something for this pseudonym or UID; nobody is told what, so it is no look."""
         return bool(self._rows(subject))
+
+    def verify(self) -> int:
+        """How many lines the map has, each of which opens; nobody is told what it says.
+
+        Raises `WrongKey` when one does not open, and `Conflict` when the file is no whole database.
+        """
+        count = 0
+        try:
+            for pseudonym, sealed in self._database.execute("SELECT pseudonym, sealed FROM sealed"):
+                self._sealer.unseal(pseudonym, sealed)
+                count += 1
+        except sqlite3.DatabaseError:
+            raise Conflict("The map of the way back is damaged.", "Put a back-up of it in place.") from None
+        return count
+
+    def copy(self, path: Path) -> None:
+        """A copy of the map as it is at one moment, made while others write to it."""
+        with contextlib.closing(sqlite3.connect(path)) as target:
+            self._database.backup(target, pages=4096)
 
     def _rows(self, pseudonym: str) -> list[tuple[bytes]]:
         query = "SELECT sealed FROM sealed WHERE pseudonym = ? ORDER BY original"

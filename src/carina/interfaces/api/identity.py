@@ -9,9 +9,9 @@ from __future__ import annotations
 import hmac
 import secrets
 import time
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
@@ -22,7 +22,11 @@ from carina.errors import NotAllowed, NotSignedIn, SignInFailed, TooMany
 from carina.model.principal import Principal, Role
 from carina.storage import accounts
 
+T = TypeVar("T")
 STAFF: frozenset[Role] = frozenset({"operator", "data-manager"})
+
+
+_SIGN_IN = "This needs you to sign in."
 
 
 @dataclass(frozen=True)
@@ -150,6 +154,23 @@ class Identity:
         principal: Principal | None = state.principal
         return principal
 
+    async def judged(self, request: HTTPConnection, then: Callable[[Principal], T]) -> T:
+        """What `then` makes of whoever asks; raises `NotSignedIn` for nobody.
+
+        A program's token is looked up and judged in one thread, since each change to another costs as much as either.
+        """
+        secret = None if hasattr(request.state, "principal") else bearer(request)
+        if secret is None:
+            return await run_in_threadpool(then, await self.identify(request))
+        request.state.principal, made = await run_in_threadpool(self._judged, secret, then)
+        return made
+
+    def _judged(self, secret: str, then: Callable[[Principal], T]) -> tuple[Principal, T]:
+        principal = self._holder(secret)
+        if principal is None:
+            raise NotSignedIn(_SIGN_IN)
+        return principal, then(principal)
+
     async def identify(self, request: HTTPConnection, roles: Set[Role] = frozenset()) -> Principal:
         """Whoever asks, if they have one of `roles` (none named: anyone signed in).
 
@@ -157,7 +178,7 @@ class Identity:
         """
         principal = await self.who(request)
         if principal is None:
-            raise NotSignedIn("This needs you to sign in.")
+            raise NotSignedIn(_SIGN_IN)
         if roles and not principal.roles & roles:
             raise NotAllowed("Your account may not do this.")
         return principal

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from http import HTTPStatus
 from importlib.metadata import version
@@ -16,8 +16,9 @@ from starlette.routing import Route
 from carina.errors import BadInput
 from carina.federation import wire
 from carina.interfaces.api.evidence import evidence_routes
-from carina.interfaces.api.health import health_routes
+from carina.interfaces.api.health import Check, health_routes
 from carina.interfaces.api.identity import STAFF, Identity
+from carina.interfaces.api.metrics import Meter, metrics_routes
 from carina.interfaces.api.rate import RateLimit
 from carina.interfaces.api.requests import json_object, no_parameters, texts
 from carina.interfaces.api.visitors import count_entry
@@ -33,8 +34,15 @@ from carina.storage.arrivals import Tally, tally
 MANAGERS: frozenset[Role] = frozenset({"data-manager"})
 
 
-def inside_routes(node: Node, identity: Identity) -> list[Route]:
-    """`/api/status` for the staff, `/api/permits` and the evidence of datasets for data managers, and health."""
+def inside_routes(
+    node: Node, identity: Identity, meter: Meter | None = None, checks: Sequence[Check] = ()
+) -> list[Route]:
+    """`/api/status` and `/metrics` for the staff, `/api/permits` and the evidence of datasets for data managers, and
+    health.
+
+    meter    what this process counts; None: nothing
+    checks   see `health_routes`
+    """
 
     async def show_status(request: Request) -> Response:
         await identity.identify(request, STAFF)
@@ -42,7 +50,8 @@ def inside_routes(node: Node, identity: Identity) -> list[Route]:
         return JSONResponse(await run_in_threadpool(status_to_json, node))
 
     managers = [*_permit_routes(node, identity), *evidence_routes(node, identity)]
-    return [Route("/api/status", show_status), *managers, *health_routes(node.engine)]
+    figures = metrics_routes(node, identity, meter or Meter())
+    return [Route("/api/status", show_status), *figures, *managers, *health_routes(node.engine, checks)]
 
 
 def _permit_routes(node: Node, identity: Identity) -> list[Route]:
@@ -92,8 +101,8 @@ def step_of(step: str, reason: str) -> Callable[[Node, str, str, str], HeldPermi
             raise BadInput("This step is not known here.", "Use countersign, decline or withdraw.")
 
 
-def outside_routes(node: Node, limit: RateLimit) -> list[Route]:
-    """What programs may reach from outside: the way in with a hub's one-time code, and health.
+def outside_routes(node: Node, limit: RateLimit, checks: Sequence[Check] = ()) -> list[Route]:
+    """What programs may reach from outside: the way in with a hub's one-time code, and health (with `checks`).
 
     limit   how many codes one address may bring (`visitors.entries`); the same as that of the pages
     """
@@ -105,7 +114,7 @@ def outside_routes(node: Node, limit: RateLimit) -> list[Route]:
         found = {"token": visit.secret, "dataset": visit.dataset, "expires": stamp(visit.expires)}
         return JSONResponse(found, HTTPStatus.CREATED)
 
-    return [Route("/api/enter", enter, methods=["POST"]), *health_routes(node.engine)]
+    return [Route("/api/enter", enter, methods=["POST"]), *health_routes(node.engine, checks)]
 
 
 def permit_to_json(permit: HeldPermit) -> dict[str, Any]:

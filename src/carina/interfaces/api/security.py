@@ -11,6 +11,7 @@ import ipaddress
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
@@ -123,7 +124,7 @@ class Forwarded:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Rewrite `scheme` and `client`."""
-        if scope["type"] == "http" and scope.get("client") and self._trusts(scope["client"][0]):
+        if self.trusted and scope["type"] == "http" and scope.get("client") and self._trusts(scope["client"][0]):
             headers = HeaderMap(scope=scope)
             scope = dict(scope)
             protocols = _listed(headers, "x-forwarded-proto")
@@ -152,6 +153,7 @@ def _bare(hop: str) -> str:
     return hop.partition(":")[0] if hop.count(":") == 1 else hop
 
 
+@lru_cache(1024)
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         parsed = ipaddress.ip_address(text)
@@ -176,6 +178,8 @@ class Headers:
         }
         if secure:
             self.fixed["Strict-Transport-Security"] = "max-age=31536000"
+        self.fixed["Cache-Control"] = "no-store"
+        self._raw = [(name.lower().encode(), value.encode()) for name, value in self.fixed.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Add them to the response."""
@@ -185,10 +189,9 @@ class Headers:
 
         async def dressed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in self.fixed.items():
-                    headers.setdefault(name, value)
-                headers.setdefault("Cache-Control", "no-store")
+                own = message.get("headers", ())
+                named = {name.lower() for name, _ in own}
+                message["headers"] = [*own, *(field for field in self._raw if field[0] not in named)]
             await send(message)
 
         await self.app(scope, receive, dressed)
@@ -200,35 +203,35 @@ class Door:
     def __init__(self, app: ASGIApp, rules: Rules) -> None:
         self.app = app
         self.rules = rules
+        self._answers_to = lru_cache(256)(self._is_own_name)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raise, or let pass."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request = Request(scope)
-        self._check_transport(request)
-        self._check_host(request)
-        if request.method not in SAFE_METHODS and request.url.path not in self.rules.open_paths:
-            self._check_origin(request)
-        limit = self.rules.limit(request.url.path)
-        await self.app(scope, receive if limit is None else _limited(request, receive, limit), send)
+        self._check_transport(scope)
+        if not self._answers_to(_field(scope, b"host")):
+            raise BadInput("This service does not answer to that name.", "Use the address that its operator gave you.")
+        if scope["method"] not in SAFE_METHODS and scope["path"] not in self.rules.open_paths:
+            self._check_origin(Request(scope))
+        limit = self.rules.limit(scope["path"])
+        await self.app(scope, receive if limit is None else _limited(scope, receive, limit), send)
 
-    def _check_transport(self, request: Request) -> None:
-        address = _address(request.client.host) if request.client else None
-        if request.url.scheme != "https" and (address is None or not address.is_loopback):
+    def _check_transport(self, scope: Scope) -> None:
+        address = _address(scope["client"][0]) if scope.get("client") else None
+        if scope["scheme"] != "https" and (address is None or not address.is_loopback):
             raise NotAllowed(
                 "Plain HTTP is answered on this machine only.",
                 "Use https, by a TLS proxy that the setting trusted_proxies names.",
             )
 
-    def _check_host(self, request: Request) -> None:
+    def _is_own_name(self, host: str) -> bool:
         try:
-            host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+            name = urlsplit(f"//{host}").hostname or ""
         except ValueError:
-            host = ""
-        if not self.rules.answers_to(host):
-            raise BadInput("This service does not answer to that name.", "Use the address that its operator gave you.")
+            name = ""
+        return self.rules.answers_to(name)
 
     def _check_origin(self, request: Request) -> None:
         """Fetch standard, `Origin` header; Fetch Metadata for browsers that leave it out."""
@@ -243,9 +246,14 @@ class Door:
             raise NotAllowed("This request comes from another site.", "Open this service's own page and try there.")
 
 
-def _limited(request: Request, receive: Receive, limit: int) -> Receive:
+def _field(scope: Scope, name: bytes) -> str:
+    """The first header field of this name, in small letters; empty when there is none."""
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+
+
+def _limited(scope: Scope, receive: Receive, limit: int) -> Receive:
     """`receive` that raises `TooLarge` once more than `limit` bytes have come."""
-    announced = request.headers.get("content-length", "0")
+    announced = _field(scope, b"content-length") or "0"
     if not announced.isdecimal() or int(announced) > limit:
         raise _too_large(limit)
     seen = 0
@@ -282,14 +290,13 @@ class Forms:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request = Request(scope, receive)
-        if self._must_prove(request):
+        if scope["method"] not in SAFE_METHODS and self._must_prove(request := Request(scope, receive)):
             receive = await self._proved(request)
+        state = scope.setdefault("state", {})
 
         async def with_cookie(message: Message) -> None:
-            token: str = getattr(request.state, "form_token", "")
-            fresh = token not in ("", request.cookies.get(self.identity.form_cookie))
-            if message["type"] == "http.response.start" and fresh:
+            token: str = state.get("form_token", "") if message["type"] == "http.response.start" else ""
+            if token and token != Request(scope).cookies.get(self.identity.form_cookie):
                 MutableHeaders(scope=message).append("Set-Cookie", self._cookie(token))
             await send(message)
 
@@ -300,9 +307,9 @@ class Forms:
         return f"{self.identity.form_cookie}={token}; Path=/; HttpOnly; SameSite=Lax{secure}"
 
     def _must_prove(self, request: Request) -> bool:
-        if request.method in SAFE_METHODS or bearer(request) is not None:
+        if bearer(request) is not None:
             return False
-        if request.url.path in self.rules.open_paths:
+        if request.scope["path"] in self.rules.open_paths:
             return False
         return self.identity.cookie in request.cookies or _is_form(request)
 

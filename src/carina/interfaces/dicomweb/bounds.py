@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from pydicom.uid import UID
 
 from carina.dicom.json import values_of
@@ -9,8 +11,11 @@ from carina.dicom.levels import tag_of
 from carina.dicom.rendering import Viewport
 from carina.errors import TooLarge
 from carina.storage.index import StoredInstance
+from carina.storage.locate import Located
 
 MAX_BYTES = 256 << 20  # of frames without compression, together
+MAX_PICTURES = 1000  # of a study or series
+MAX_FILE = 512 << 20  # of an object that is written in another transfer syntax
 MAX_PIXELS = 1 << 26  # of a frame that is drawn, and of the pictures together: four of 4096 × 4096
 
 _HINT = "Ask for fewer frames, or for smaller pictures by 'viewport'."
@@ -23,12 +28,17 @@ def require_decodable(instance: StoredInstance, frames: int) -> None:
         raise TooLarge("These are more pixels than are decoded for one request.", _HINT)
 
 
-def require_whole_decodable(instance: StoredInstance) -> None:
-    """Raise `TooLarge` when an object has to be decompressed that is larger than is decoded for one request."""
-    compressed = UID(instance.transfer_syntax_uid).is_encapsulated
-    if compressed and instance.frames * _frame_size(instance) > MAX_BYTES:
+def require_whole_decodable(instance: StoredInstance | Located, header: Callable[[], StoredInstance]) -> None:
+    """Raise `TooLarge` when an object has to be written anew that is larger than is decoded for one request.
+
+    header  gives the instance with its header; asked when that matters
+    """
+    if instance.size > MAX_FILE or (
+        UID(instance.transfer_syntax_uid).is_encapsulated and instance.frames * _frame_size(header()) > MAX_BYTES
+    ):
         raise TooLarge(
-            "An object is too large to be decompressed for one request.", "Accept it as stored: transfer-syntax=*."
+            "An object is too large to be written in another transfer syntax for one request.",
+            "Accept it as stored: transfer-syntax=*.",
         )
 
 
@@ -39,6 +49,19 @@ def require_drawable(instance: StoredInstance, frames: int, viewport: Viewport |
     drawn = source if viewport is None else viewport.width * viewport.height
     if source > MAX_PIXELS or frames * drawn > MAX_PIXELS:
         raise TooLarge("These are more pixels than are drawn for one request.", _HINT)
+
+
+def require_few_pixels(instances: Iterable[StoredInstance], viewport: Viewport | None, count: int) -> None:
+    """Raise `TooLarge` when the first frames of so many instances are more than one request may have as pictures."""
+    if count > MAX_PICTURES:
+        raise TooLarge("These are more images than are drawn for one request.", "Ask series by series, or by frames.")
+    drawn = 0
+    for one in instances:
+        require_drawable(one, 1, viewport)
+        size = _number(one, "Rows") * _number(one, "Columns")
+        drawn += size if viewport is None else viewport.width * viewport.height
+        if drawn > MAX_PIXELS:
+            raise TooLarge("These are more pixels than are drawn for one request.", _HINT)
 
 
 def _frame_size(instance: StoredInstance) -> int:

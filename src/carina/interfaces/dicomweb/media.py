@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from starlette.requests import Request
 
@@ -32,6 +33,9 @@ _IMAGES = {
     "1.2.840.10008.1.2.5": "image/dicom-rle",
 }
 """The media type of a compressed frame, PS3.18 table 8.7.3-5."""
+
+MADE = {_JLS: "1.2.840.10008.1.2.4.80", _JP2: "1.2.840.10008.1.2.4.90", "image/dicom-rle": "1.2.840.10008.1.2.5"}
+"""The transfer syntax in which frames are compressed for who asks for one of these; nothing is lost."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +76,16 @@ def parse_media(text: str) -> Media:
 
 def accepted(request: Request) -> list[Media]:
     """What the client accepts, best first: the parameter `accept` if there is one (8.3.3.1), else the header."""
-    text = request.query_params.get("accept") or request.headers.get("accept") or ANY
+    named = request.query_params.get("accept") if request.scope["query_string"] else None
+    return list(ranked(named or request.headers.get("accept") or ANY))
+
+
+@lru_cache(maxsize=256)
+def ranked(text: str) -> tuple[Media, ...]:
+    """The media ranges of a list, best first; those that are not wanted left out."""
     ranges = [parse_media(item) for item in _split(text, ",") if item.strip()]
     weighed = [(_weight(item), item) for item in ranges]
-    return [item for weight, item in sorted(weighed, key=lambda pair: -pair[0]) if weight > 0] if weighed else []
+    return tuple(item for weight, item in sorted(weighed, key=lambda pair: -pair[0]) if weight > 0)
 
 
 def _weight(media: Media) -> float:
@@ -104,18 +114,28 @@ def fits(wanted: str, offered: str) -> bool:
 
 @dataclass(frozen=True)
 class FrameAnswer:
-    """How a frame is given: as stored or native, as which media type, in parts or alone."""
+    """How a frame is given: as stored, without compression, or newly compressed in the transfer syntax `made`; as which
+    media type; in parts or alone."""
 
     stored: bool
     media: str
     multipart: bool
+    made: str | None = None
 
 
-def choose_frames(ranges: Iterable[Media], syntax: str, *, native_possible: bool, alone: bool) -> FrameAnswer | None:
+def choose_frames(
+    ranges: Iterable[Media],
+    syntax: str,
+    *,
+    native_possible: bool,
+    alone: bool,
+    can_make: Callable[[str], bool] = lambda _: False,
+) -> FrameAnswer | None:
     """How to give frames that are stored in `syntax`; None when the client accepts nothing that can be given.
 
     native_possible   whether they can be decompressed
     alone             whether a single frame is asked for, so that the answer need not have parts
+    can_make          whether they can be compressed in a transfer syntax
     """
     compressed = _IMAGES.get(syntax)
     for media in ranges:
@@ -125,6 +145,9 @@ def choose_frames(ranges: Iterable[Media], syntax: str, *, native_possible: bool
         as_stored = compressed is not None and media.syntax in ("*", syntax)
         if compressed is not None and as_stored_image(media, compressed, syntax):
             return FrameAnswer(True, compressed, multipart)
+        made = MADE.get(media.inner)
+        if made is not None and media.parameters.get("transfer-syntax", made) == made and can_make(made):
+            return FrameAnswer(False, media.inner, multipart, made)
         if not fits(media.inner, OCTETS):
             continue
         if as_stored:

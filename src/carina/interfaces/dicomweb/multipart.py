@@ -4,13 +4,120 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from carina.errors import BadInput
 
 _LARGEST_HEADER = 16 * 1024  # bytes
+_LONGEST_PADDING = 256  # bytes behind a boundary
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")
+
+
+@dataclass(frozen=True)
+class Begin:
+    """A part begins; `media` is its Content-Type, or ""."""
+
+    media: str
+
+
+@dataclass(frozen=True)
+class End:
+    """The part has ended."""
+
+
+Event: TypeAlias = "Begin | bytes | End"
+"""What a body holds, in its order; bytes are a part's next ones."""
+
+
+class Parser:
+    """Reads a body as it comes, and keeps no more of it than a header or the length of the boundary.
+
+    Bytes of a part are handed on as they came wherever they hold no beginning of a boundary.
+    """
+
+    def __init__(self, boundary: str) -> None:
+        """Raises `BadInput` for what is no boundary."""
+        if not _BOUNDARY.fullmatch(boundary):
+            raise malformed()
+        self._delimiter = b"\r\n--" + boundary.encode()
+        self._data = b"\r\n"  # so that the first boundary, too, follows a line's end
+        self._place = 0
+        self._state: Callable[[], list[Event] | None] = self._preamble
+        self._ended = False
+
+    def feed(self, chunk: bytes) -> Iterator[Event]:
+        """What comes with these bytes. Raises `BadInput` where the body is not as RFC 2046 says."""
+        left = self._data[self._place :]
+        self._data, self._place = left + chunk if left else chunk, 0
+        while (events := self._state()) is not None:
+            yield from events
+
+    def close(self) -> None:
+        """The body has ended. Raises `BadInput` when that was before its last boundary."""
+        if not self._ended:
+            raise malformed()
+
+    # Each state takes bytes away by moving `_place`, and gives None when it needs more of them.
+
+    def _preamble(self) -> list[Event] | None:
+        found = self._data.find(self._delimiter)
+        if found < 0:
+            self._place = _safe(self._data, 0, self._delimiter)
+            return None
+        self._place, self._state = found + len(self._delimiter), self._edge
+        return []
+
+    def _edge(self) -> list[Event] | None:
+        """What follows a boundary: two hyphens end the message; blanks and the line's end begin a part."""
+        data, place = self._data, self._place
+        if data.startswith(b"--", place):
+            self._ended, self._state = True, self._epilogue
+            return []
+        line = data.find(b"\r\n", place, place + _LONGEST_PADDING + 2)
+        if data[place : line if line >= 0 else place + _LONGEST_PADDING].strip(b" \t" if line >= 0 else b" \t\r-"):
+            raise malformed()
+        if line < 0:
+            if len(data) - place > _LONGEST_PADDING:
+                raise malformed()
+            return None
+        self._place, self._state = line, self._header  # a part without header fields has the empty line at once
+        return []
+
+    def _header(self) -> list[Event] | None:
+        data, place = self._data, self._place
+        end = data.find(b"\r\n\r\n", place, place + _LARGEST_HEADER + 4)
+        if end < 0:
+            if len(data) - place > _LARGEST_HEADER:
+                raise malformed()
+            return None
+        self._place, self._state = end + 4, self._body
+        return [Begin(_content_type(data[place:end]))]
+
+    def _body(self) -> list[Event] | None:
+        data, place = self._data, self._place
+        if place == len(data):
+            return None
+        end = data.find(self._delimiter, place)
+        if end >= 0:
+            self._place, self._state = end + len(self._delimiter), self._edge
+            return [data[place:end], End()] if end > place else [End()]
+        self._place = _safe(data, place, self._delimiter)
+        return [data[place : self._place]] if self._place > place else None
+
+    def _epilogue(self) -> None:
+        self._place = len(self._data)
+
+
+def _safe(data: bytes, place: int, delimiter: bytes) -> int:
+    """Up to where bytes cannot belong to a delimiter that goes on in the next ones."""
+    start = max(place, len(data) - len(delimiter) + 1)
+    while (start := data.find(b"\r", start)) >= 0:
+        if delimiter.startswith(data[start:]):
+            return start
+        start += 1
+    return len(data)
 
 
 @dataclass(frozen=True)
@@ -22,82 +129,27 @@ class Part:
     size: int
 
 
-class _Reader:
-    """Bytes of a body, as much as is asked for."""
-
-    def __init__(self, chunks: AsyncIterator[bytes]) -> None:
-        self._chunks = chunks
-        self.buffer = bytearray(b"\r\n")  # so that the first boundary, too, follows a line's end
-
-    async def more(self) -> None:
-        async for chunk in self._chunks:
-            if chunk:
-                self.buffer += chunk
-                return
-        raise malformed()
-
-    async def until(
-        self, mark: bytes, largest: int, keep: bool = True, hold: Callable[[int], None] | None = None
-    ) -> tuple[bytearray | None, int]:
-        """What comes before `mark`, which is taken away too, and its size; None for more than `largest` bytes.
-
-        hold   is told of bytes before they are kept, and below zero when they are let go; what it raises comes out
-        """
-        found, size = bytearray(), 0
-        while True:
-            place = self.buffer.find(mark)
-            end = place if place >= 0 else max(0, len(self.buffer) - len(mark) + 1)
-            size += end
-            if keep and size <= largest:
-                if hold is not None:
-                    hold(end)
-                with memoryview(self.buffer) as view:
-                    found += view[:end]
-            elif found:
-                if hold is not None:
-                    hold(-len(found))
-                found = bytearray()
-            if place >= 0:
-                del self.buffer[: place + len(mark)]
-                return (found if size <= largest else None), size
-            del self.buffer[:end]
-            await self.more()
-
-
-async def parts(
-    chunks: AsyncIterator[bytes], boundary: str, largest: int, hold: Callable[[int], None] | None = None
-) -> AsyncIterator[Part]:
+async def parts(chunks: AsyncIterator[bytes], boundary: str, largest: int) -> AsyncIterator[Part]:
     """The parts of a body, one after the other; never more than one in memory, and of it `largest` bytes.
-
-    hold   is told of a part's bytes before they are kept, and below zero when they are let go, as those of one that is
-           too large are; what it raises ends the reading
 
     Raises `BadInput` where the body is not as RFC 2046 says, and when it ends before its last boundary.
     """
-    if not _BOUNDARY.fullmatch(boundary):
-        raise malformed()
-    reader = _Reader(chunks)
-    delimiter = b"\r\n--" + boundary.encode()
-    await reader.until(delimiter, 0, keep=False)
-    while not await _is_last(reader):
-        header, _ = await reader.until(b"\r\n\r\n", _LARGEST_HEADER)
-        if header is None:
-            raise malformed()
-        body, size = await reader.until(delimiter, largest, hold=hold)
-        yield Part(_content_type(bytes(header)), None if body is None else bytes(body), size)
-
-
-async def _is_last(reader: _Reader) -> bool:
-    """What follows a boundary: two hyphens end the message; blanks and the line's end begin a part."""
-    while len(reader.buffer) < 2:
-        await reader.more()
-    if reader.buffer[:2] == b"--":
-        return True
-    padding, _ = await reader.until(b"\r\n", 256)
-    if padding is None or padding.strip():
-        raise malformed()
-    reader.buffer[:0] = b"\r\n"  # a part without header fields begins with the empty line at once
-    return False
+    parser, media = Parser(boundary), ""
+    found: list[bytes] = []
+    size = 0
+    async for chunk in chunks:
+        for event in parser.feed(chunk):
+            if isinstance(event, Begin):
+                media, found, size = event.media, [], 0
+            elif isinstance(event, End):
+                yield Part(media, b"".join(found) if size <= largest else None, size)
+            else:
+                size += len(event)
+                if size <= largest:
+                    found.append(event)
+                else:
+                    found.clear()
+    parser.close()
 
 
 def _content_type(header: bytes) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeAlias
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from carina.errors import NotSignedIn
-from carina.interfaces.api.identity import bearer
+from carina.interfaces.api.identity import Identity, bearer
 from carina.model.permit import Action
 from carina.model.principal import Principal
 from carina.node.authorise import Grant
@@ -38,12 +37,16 @@ Opener: TypeAlias = Callable[[Request, Sequence[Action]], Awaitable[Reader]]
 """Who asks, and what they may touch, by the first of the actions that is granted to them. Raises `NotAllowed`."""
 
 
-def by_staff(node: Node, identify: Callable[[Request], Awaitable[Principal]]) -> Opener:
-    """The node's own staff, who read the whole archive. `identify`: whoever has signed in."""
+def by_staff(node: Node, identity: Identity) -> Opener:
+    """The node's own staff and services, who read the whole archive, or the dataset that the address names, `{iri}`."""
 
     async def open_archive(request: Request, actions: Sequence[Action]) -> Reader:
-        who = await identify(request)
-        return Reader(who, await run_in_threadpool(granted, node, who, None, actions), actions)
+        dataset = request.path_params.get("iri")
+
+        def judged(who: Principal) -> Reader:
+            return Reader(who, granted(node, who, dataset, actions), actions)
+
+        return await identity.judged(request, judged)
 
     return open_archive
 
@@ -58,14 +61,17 @@ def by_visit(node: Node, cookie: str) -> Opener:
     async def open_dataset(request: Request, actions: Sequence[Action]) -> Reader:
         kept = None if "authorization" in request.headers else request.cookies.get(cookie)
         secret = bearer(request) or kept
-        visitor = await run_in_threadpool(visit, node, secret) if secret else None
-        if visitor is None:
-            raise NotSignedIn(
-                "You have not been let in here, or your visit has ended.",
-                "Open the dataset from your permit's page at the hub.",
-            )
-        who = visitor.principal  # of one permit, so of one dataset
-        ask = partial(granted, node, who, request.path_params["iri"], actions)
-        return Reader(who, await run_in_threadpool(ask), actions)
+        return await run_in_threadpool(_visitor, node, secret, request.path_params["iri"], actions)
 
     return open_dataset
+
+
+def _visitor(node: Node, secret: str | None, dataset: str, actions: Sequence[Action]) -> Reader:
+    visitor = visit(node, secret) if secret else None
+    if visitor is None:
+        raise NotSignedIn(
+            "You have not been let in here, or your visit has ended.",
+            "Open the dataset from your permit's page at the hub.",
+        )
+    who = visitor.principal  # of one permit, so of one dataset
+    return Reader(who, granted(node, who, dataset, actions), actions)

@@ -15,9 +15,9 @@ DATASET = "/datasets/{iri}/dicom-web"
 
 
 def dataset_dicomweb_routes(node: Node, cookie: str, url: str = "") -> list[Mount]:
-    """QIDO-RS and WADO-RS of every dataset, for visits.
+    """Search and retrieval of every dataset, for visits.
 
     cookie   name of the cookie of a visit in a browser
     url      the listener's address for clients, as in answers
     """
-    return [Mount(DATASET, routes=dicomweb_routes(node, by_visit(node, cookie), url))]
+    return [Mount(DATASET, routes=dicomweb_routes(node, by_visit(node, cookie), url, stores=False))]

@@ -1,7 +1,7 @@
 """What one peer may take of the DICOM listener: connections, time, and memory.
 
-pynetdicom bounds none of the three: it reads a PDU of any length, waits for its end without end, and puts a message of
-any size together before anybody is asked.
+pynetdicom, which answers those who ask for more than to send, bounds none of the three: it reads a PDU of any length,
+waits for its end without end, and puts a message of any size together before anybody is asked.
 """
 
 from __future__ import annotations
@@ -26,20 +26,32 @@ MAX_READERS = 20  # associations of researchers, so that scanners find room
 SILENT = 16  # connections that have not asked for an association yet; one more, and the oldest makes room
 FIRST_WORD = 10.0  # s in which they must
 PDU_WITHIN = 60.0  # s from a PDU's first byte to its last
-LARGEST_PDU = 2**20  # bytes; data come in smaller ones, and no request for an association is larger
+PATIENCE = 60.0  # s without a message, after which an association is ended
+LARGEST_PDU = 2**20  # bytes
 LARGEST_COMMAND = 2**16  # bytes of a message's command
 _COMMAND, _LAST = 1, 2  # bits of a fragment's header, PS3.8 section E.2
 
 
 class _Socket(AssociationSocket):
-    """A connection whose peer must send what it began, and nothing huge."""
+    """A connection whose peer must send what it began, and nothing huge.
+
+    before   bytes that were read already
+    """
+
+    before: bytes = b""
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to read."""
+        return bool(self.before) or super().ready
 
     def recv(self, nr_bytes: int) -> bytearray:
         """That many bytes, fewer when the connection ends. Raises `OSError` when they are too many or too slow."""
         if nr_bytes > LARGEST_PDU:
             raise OSError("The PDU is too large.")
         until = time.monotonic() + (PDU_WITHIN if self.assoc.is_established else FIRST_WORD)
-        connection, found = cast(socket.socket, self.socket), bytearray()
+        connection, found = cast(socket.socket, self.socket), bytearray(self.before[:nr_bytes])
+        self.before = self.before[nr_bytes:]
         while len(found) < nr_bytes:
             left = until - time.monotonic()
             if left <= 0:
@@ -86,26 +98,33 @@ class BoundedHandler(RequestHandler):
         made.__class__ = BoundedAssociation
         bounded = cast(BoundedAssociation, made)
         bounded.incoming = Incoming(server.largest, server.room)
-        cast(AssociationSocket, made.dul.socket).__class__ = _Socket
+        connection = cast(_Socket, made.dul.socket)
+        connection.__class__ = _Socket
+        connection.before = server.begun.pop(self.request, b"")
         made.bind(evt.EVT_PDU_RECV, _on_pdu)
-        made.bind(evt.EVT_REQUESTED, _on_request)
         return made
 
 
 class BoundedServer(ThreadedAssociationServer):
-    """A listener that lets nobody take more than the share this module sets. `largest`: bytes of an instance."""
+    """A listener that lets nobody take more than the share this module sets.
+
+    largest   bytes of an instance
+    begun     what was read of connections that pynetdicom takes over
+    """
 
     daemon_threads = True
     request_queue_size = 128
     largest: int
     room: Room
     outgoing: Room
+    begun: dict[Any, bytes]
 
     def __init__(self, entity: AE, address: tuple[str, int], ae_title: str, handlers: list[Any], largest: int) -> None:
         self.largest = largest
         self.room = Room(2 * largest)
         self.outgoing = Room(2 * largest)
         self.visitors = Visitors()
+        self.begun = {}
         super().__init__(
             entity,
             address,
@@ -119,24 +138,9 @@ class BoundedServer(ThreadedAssociationServer):
         """Whether the connection may stay."""
         return self.visitors.admit(request, client_address[0])
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Make an association, which costs a good deal, once something is said."""
-        try:
-            request.settimeout(FIRST_WORD)
-            if not request.recv(1, socket.MSG_PEEK):
-                return self.shutdown_request(request)
-        except OSError:
-            return self.shutdown_request(request)
-        return super().process_request_thread(request, client_address)
-
 
 def _on_pdu(event: Event) -> None:
     cast(BoundedAssociation, event.assoc).incoming.on_pdu(event)
-
-
-def _on_request(event: Event) -> None:
-    connection = cast(AssociationSocket, event.assoc.dul.socket).socket
-    cast(BoundedServer, event.assoc._server).visitors.spoke(connection)
 
 
 class Visitors:
@@ -162,6 +166,15 @@ class Visitors:
                 self._end(next(iter(self._silent)))
             return True
 
+    def became(self, connection: socket.socket, other: socket.socket) -> None:
+        """The connection goes on as another object, as TLS makes one."""
+        with self._lock:
+            if connection in self._open:
+                self._open[other] = self._open.pop(connection)
+            if connection in self._silent:
+                del self._silent[connection]
+                self._silent[other] = None
+
     def spoke(self, connection: socket.socket | None) -> None:
         """It has asked for an association."""
         with self._lock:
@@ -171,7 +184,7 @@ class Visitors:
     def _end(self, connection: socket.socket) -> None:
         del self._silent[connection], self._open[connection]
         with contextlib.suppress(OSError):  # it has ended already
-            connection.shutdown(socket.SHUT_RDWR)  # its own thread sees the end, and closes
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)  # its own thread sees the end, and closes
 
 
 class Incoming:

@@ -1,4 +1,8 @@
-"""Identifiers of C-FIND and C-GET in the Study Root model, PS3.4 annex C: what is asked for, and what is answered."""
+"""Identifiers of C-FIND, C-GET and C-MOVE in the Patient and Study Root models, PS3.4 annex C: what is asked for, and
+what is answered.
+
+The archive has no level of patients: a search for them is one for studies, of which each person's first is told.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,21 @@ from typing import Any
 from pydicom import DataElement, Dataset
 from pydicom.multival import MultiValue
 
-from carina.dicom.levels import LEVELS, Level
+from carina.dicom.levels import BELONGS, LEVELS, Level
 from carina.dicom.query import Query, parse_query
 from carina.dicom.quiet import quiet
 from carina.errors import InvalidQuery
 from carina.storage.search import Found
 
 _LEVELS: dict[str, Level] = {"STUDY": "study", "SERIES": "series", "IMAGE": "instance"}
+_PATIENT = "PATIENT"
+_PATIENT_ID = "00100020"
+_OF_PATIENTS = frozenset(tag for tag in BELONGS["study"] if tag.startswith("0010")) - {
+    "00101010",
+    "00101020",
+    "00101030",
+}
+"""Of the attributes kept of a study those of its person; age, size and weight are the study's own."""
 _UNIQUE: dict[Level, str] = {"study": "0020000D", "series": "0020000E", "instance": "00080018"}
 _NO_KEYS = frozenset(("00080005", "00080052", "00080053", "00080054"))
 """Specific Character Set, Query/Retrieve Level, Query/Retrieve View, Retrieve AE Title: said of the request itself."""
@@ -30,31 +42,51 @@ _SOME = re.compile(r"[0-9.]{1,64}(\\[0-9.]{1,64})*")
 class Asked:
     """What an identifier asks for.
 
-    level  as the identifier names it
-    keys   tag, as in DICOM JSON, and value representation of each attribute that the answer has
+    level      as the identifier names it
+    keys       tag, as in DICOM JSON, and value representation of each attribute that the answer has
+    unmatched  whether some key cannot be matched
+    patients   whether it is asked in the Patient Root model
     """
 
     query: Query
     level: str
     keys: dict[str, str]
+    unmatched: bool = False
+    patients: bool = False
+
+    @property
+    def of_persons(self) -> bool:
+        """Whether persons are looked for; then of each only one study counts."""
+        return self.level == _PATIENT
 
 
-def read_identifier(identifier: Dataset, *, retrieve: bool = False) -> Asked:
-    """The search that an identifier stands for; `retrieve`: to fetch what is found.
+def read_identifier(identifier: Dataset, *, retrieve: bool = False, patients: bool = False) -> Asked:
+    """The search that an identifier stands for.
 
-    The UIDs of the levels above are needed, one each; to fetch, also those of the level itself, and no key that cannot
-    be matched, for else more would be given than is asked for. Raises `InvalidQuery`.
+    retrieve  to fetch what is found
+    patients  in the Patient Root model, whose uppermost level is PATIENT, by Patient ID
+
+    The unique keys of the levels above are needed, one each; to fetch, also those of the level itself, and no key that
+    cannot be matched, for else more would be given than is asked for. Raises `InvalidQuery`.
     """
     with quiet():
-        level = _LEVELS.get(str(identifier.get("QueryRetrieveLevel", "")).strip())
+        word = str(identifier.get("QueryRetrieveLevel", "")).strip()
+        of_persons = patients and word == _PATIENT
+        level: Level | None = "study" if of_persons else _LEVELS.get(word)
         if level is None:
             raise _not_understood()
-        _require_unique(identifier, level, retrieve)
-        query = parse_query(_pairs(identifier), level)
-        if retrieve and query.unsupported:
+        if patients and (retrieve or not of_persons):
+            _require_patient(identifier)
+        if not of_persons:
+            _require_unique(identifier, level, retrieve)
+        pairs = list(_pairs(identifier))
+        of_level = [pair for pair in pairs if not of_persons or pair[0][:8] in _OF_PATIENTS]
+        query = parse_query(of_level, level)
+        unmatched = bool(query.unsupported) or any(value for _, value in set(pairs) - set(of_level))
+        if retrieve and unmatched:
             raise _not_understood()
         keys = {_name(element): str(element.VR)[:2] for element in _keys(identifier)}
-    return Asked(query, str(identifier.QueryRetrieveLevel).strip(), keys)
+    return Asked(query, word, keys, unmatched, patients)
 
 
 def answer(asked: Asked, found: Found, title: str) -> Dataset:
@@ -63,11 +95,14 @@ def answer(asked: Asked, found: Found, title: str) -> Dataset:
     title  the AE that it can be fetched from
     """
     place = LEVELS.index(asked.query.level)
-    uids = [_UNIQUE[level] for level in LEVELS[: place + 1]]
+    uids = [] if asked.of_persons else [_UNIQUE[level] for level in LEVELS[: place + 1]]
+    if asked.patients:
+        uids.insert(0, _PATIENT_ID)
     made = Dataset()
     with quiet():
         for tag in (*asked.keys, *uids):
-            if "BulkDataURI" not in found.header.get(tag, {"BulkDataURI": ""}):
+            told = not asked.of_persons or tag in _OF_PATIENTS
+            if told and "BulkDataURI" not in found.header.get(tag, {"BulkDataURI": ""}):
                 _add(made, tag, found.header[tag])
         for tag, vr in asked.keys.items():
             if int(tag, 16) not in made:
@@ -122,9 +157,19 @@ def _require_unique(identifier: Dataset, level: Level, retrieve: bool) -> None:
             raise _not_understood()
 
 
+def _require_patient(identifier: Dataset) -> None:
+    """One Patient ID, without a pattern."""
+    tag = int(_PATIENT_ID, 16)
+    text = _text(identifier[tag]).strip() if tag in identifier else ""
+    if not text or any(sign in text for sign in "*?\\"):
+        raise _not_understood()
+
+
 def _name(element: DataElement) -> str:
     return f"{element.tag:08X}"
 
 
 def _not_understood() -> InvalidQuery:
-    return InvalidQuery("The identifier is none of the Study Root model.", "See docs/conformance.md for its keys.")
+    return InvalidQuery(
+        "The identifier is none of the model that it is asked in.", "See docs/conformance.md for its keys."
+    )

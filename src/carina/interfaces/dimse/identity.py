@@ -1,7 +1,8 @@
-"""Who asks by DIMSE: a researcher whom a hub has handed over, by User Identity Negotiation (PS3.7 section D.3.3.7).
+"""Who asks by DIMSE: a researcher whom a hub has handed over, by User Identity Negotiation (PS3.7 section D.3.3.7), or
+a peer of the node's settings (`peers`).
 
-The user name is the account at the hub, the passcode the secret of a program's visit. Who shows neither is a sender,
-and finds and fetches nothing.
+The user name is the account at the hub, the passcode the secret of a program's visit. Who shows neither and is no peer
+is a sender, and finds and fetches nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from typing import Any, cast
 
 from pynetdicom.events import Event
 
+from carina.interfaces.dimse import peers
 from carina.interfaces.dimse.bounds import MAX_READERS, BoundedAssociation
+from carina.interfaces.dimse.peers import Operation
+from carina.model.permit import Action
 from carina.model.principal import Principal
 from carina.node.authorise import Grant, authorise, check
 from carina.node.site import Node
@@ -50,23 +54,31 @@ def identify(event: Event, node: Node) -> tuple[bool, None]:
     return True, None
 
 
-def reader_of(event: Event, node: Node) -> Reader:
-    """Who asks, and what they may fetch; one use of their permit. Raises `PermitDenied`, audited."""
-    who, dataset = _visitor(event, node)
-    return Reader(who, authorise(node, who, dataset, "retrieve", door=DOOR))
+def reader_of(event: Event, node: Node, operation: Operation) -> Reader:
+    """Who asks, and what they may touch; one use of their permit. Raises `PermitDenied`, audited."""
+    who, dataset, action = _asker(event, node, operation)
+    return Reader(who, authorise(node, who, dataset, action, door=DOOR))
 
 
-def ask_again(event: Event, node: Node) -> None:
+def ask_again(event: Event, node: Node, operation: Operation) -> None:
     """Raise `PermitDenied`, audited, when a request under way may not go on."""
-    who, dataset = _visitor(event, node)
-    check(node, who, dataset, "retrieve", door=DOOR)
+    who, dataset, action = _asker(event, node, operation)
+    check(node, who, dataset, action, door=DOOR)
 
 
-def _visitor(event: Event, node: Node) -> tuple[Principal, str | None]:
-    """The visit's person and its dataset, as long as the visit lasts."""
+def _asker(event: Event, node: Node, operation: Operation) -> tuple[Principal, str | None, Action]:
+    """The visit's person and its dataset, as long as the visit lasts; or else the peer.
+
+    A permit is for whom it was given to: a researcher has nothing moved to somebody else.
+    """
     secret = cast(BoundedAssociation, event.assoc).secret
-    found = visit(node, secret) if secret else None
-    return (NOBODY, None) if found is None else (found.principal, found.dataset)
+    if secret:
+        found = visit(node, secret) if operation != "move" else None
+        return (NOBODY, None, "retrieve") if found is None else (found.principal, found.dataset, "retrieve")
+    peer = peers.known(node, *peers.calling(event))
+    if peer is None:
+        return NOBODY, None, "retrieve"
+    return peers.principal(node, peer, operation), None, peers.ACTIONS[operation]
 
 
 def _readers(association: BoundedAssociation) -> int:

@@ -1,6 +1,7 @@
-"""C-FIND and C-GET in the Study Root model, PS3.4 annex C, for researchers with a permit for `retrieve`.
+"""C-FIND and C-GET in the Patient and Study Root models, PS3.4 annex C, for researchers with a permit for `retrieve`
+and for peers that may. C-MOVE, which is the same on another association, is in `move`.
 
-What is found and given are the members of the dataset that the visit is for. Each request is judged by
+What is found and given are the members of the dataset that the visit or the peer is for. Each request is judged by
 `node.authorise`, and while one lasts, again.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 import io
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
@@ -18,8 +19,9 @@ from typing import Any, TypeAlias, cast
 from pydicom import Dataset, dcmread
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import evt
+from pynetdicom.association import Association
 from pynetdicom.dimse_messages import C_GET_RSP
-from pynetdicom.dimse_primitives import C_FIND, C_GET
+from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE
 from pynetdicom.events import Event
 
 from carina.dicom.quiet import quiet
@@ -27,6 +29,7 @@ from carina.errors import CarinaError, InvalidQuery, NotFound, PermitDenied
 from carina.interfaces.dimse.bounds import BoundedAssociation, BoundedServer
 from carina.interfaces.dimse.identifiers import Asked, answer, read_identifier
 from carina.interfaces.dimse.identity import Reader, ask_again, identify, reader_of
+from carina.interfaces.dimse.peers import Operation
 from carina.interfaces.room import Room
 from carina.node.retrieve import (
     Form,
@@ -45,8 +48,14 @@ log = logging.getLogger(__name__)
 
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 GET = "1.2.840.10008.5.1.4.1.2.2.3"
+"""Study Root Query/Retrieve – FIND and GET."""
+PATIENT_FIND = "1.2.840.10008.5.1.4.1.2.1.1"
+PATIENT_GET = "1.2.840.10008.5.1.4.1.2.1.3"
+PATIENT_MOVE = "1.2.840.10008.5.1.4.1.2.1.2"
+"""Patient Root Query/Retrieve – FIND, GET and MOVE."""
+PATIENT_ROOT = frozenset((PATIENT_FIND, PATIENT_GET, PATIENT_MOVE))
 SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
-"""Study Root Query/Retrieve – FIND and GET, and what identifiers may be written in."""
+"""What identifiers may be written in."""
 
 PENDING = 0xFF00
 PENDING_KEYS_IGNORED = 0xFF01
@@ -72,7 +81,7 @@ Response: TypeAlias = tuple[int | Dataset, Dataset | None]
 
 
 def handlers(node: Node) -> list[Any]:
-    """What a listener needs to serve researchers."""
+    """What a listener needs for C-FIND and C-GET; `asking` has all."""
     return [
         (evt.EVT_USER_ID, identify, [node]),
         (evt.EVT_C_FIND, answer_find, [node]),
@@ -84,38 +93,49 @@ def handlers(node: Node) -> list[Any]:
 def answer_find(event: Event, node: Node) -> Iterator[Response]:
     """The matches, one by one, and how it ended."""
     try:
-        encoded = _take_identifier(event)
-        reader = reader_of(event, node)
-        asked = read_identifier(_decoded(event, encoded))
-        pending = PENDING_KEYS_IGNORED if asked.query.unsupported else PENDING
-        for found in _matches(event, node, reader, asked):
+        encoded = take_identifier(event)
+        reader = reader_of(event, node, "find")
+        asked = read_asked(event, encoded)
+        pending = PENDING_KEYS_IGNORED if asked.unmatched else PENDING
+        for found in _matches(event, node, reader, asked, "find"):
             if event.is_cancelled:
                 yield CANCELLED, None
                 return
             yield pending, answer(asked, found, str(event.assoc.ae.ae_title))
     except Exception as error:  # noqa: BLE001  the peer is told that it failed
-        yield _failure(error, "find-failed"), None
+        yield failure(error, "find-failed"), None
 
 
 def answer_get(event: Event, node: Node) -> Iterator[int | Response]:
     """How many instances there are, each of them, and how it ended; pynetdicom sends them and keeps count."""
     try:
-        encoded = _take_identifier(event)
-        reader = reader_of(event, node)
-        asked = read_identifier(_decoded(event, encoded), retrieve=True)
-        instances = _instances(event, node, reader, asked)
+        encoded = take_identifier(event)
+        reader = reader_of(event, node, "get")
+        asked = read_asked(event, encoded, retrieve=True)
+        instances = wanted(event, node, reader, asked, "get")
         if len(instances) > MAX_SUB_OPERATIONS:
             yield 1  # as below
             yield TOO_MANY, None
             return
-        for _, of_study in groupby(instances, key=lambda instance: instance.study_uid):
-            hand_out(node, reader.grant, list(of_study), reader.who, "instances")
+        give_out(node, reader, instances)
     except Exception as error:  # noqa: BLE001  the peer is told that it failed
         yield 1  # none would be a success to pynetdicom; see `_without_counts`
-        yield _failure(error, "get-failed"), None
+        yield failure(error, "get-failed"), None
         return
     yield len(instances)
-    yield from _sub_operations(event, node, instances)
+    yield from sub_operations(event, node, instances, "get", lambda: event.assoc)
+
+
+def give_out(node: Node, reader: Reader, instances: Sequence[StoredInstance], to: str = "") -> None:
+    """Write down who receives these, study by study; `to`: where they go, if not to who asks."""
+    for _, of_study in groupby(instances, key=lambda instance: instance.study_uid):
+        hand_out(node, reader.grant, list(of_study), reader.who, "instances", to=to)
+
+
+def read_asked(event: Event, encoded: bytes, *, retrieve: bool = False) -> Asked:
+    """What the request's identifier asks for, in the request's model. Raises `InvalidQuery`."""
+    model = str(cast(C_FIND | C_GET | C_MOVE, event.request).AffectedSOPClassUID)
+    return read_identifier(_decoded(event, encoded), retrieve=retrieve, patients=model in PATIENT_ROOT)
 
 
 def _without_counts(event: Event) -> None:
@@ -133,9 +153,9 @@ def _without_counts(event: Event) -> None:
     message._set_command_group_length()
 
 
-def _take_identifier(event: Event) -> bytes:
+def take_identifier(event: Event) -> bytes:
     """The identifier's bytes, no longer counted as arriving; none when they were let go."""
-    request = cast(C_FIND | C_GET, event.request)
+    request = cast(C_FIND | C_GET | C_MOVE, event.request)
     sent = b"" if request.Identifier is None else request.Identifier.getvalue()
     cast(BoundedAssociation, event.assoc).incoming.take(len(sent))
     return sent
@@ -156,7 +176,7 @@ def _decoded(event: Event, encoded: bytes) -> Dataset:
     return found
 
 
-def _failure(error: Exception, event_name: str) -> int | Dataset:
+def failure(error: Exception, event_name: str) -> int | Dataset:
     """An error in the protocol's words. A refusal says why, in one constant word."""
     match error:
         case PermitDenied():
@@ -170,32 +190,40 @@ def _failure(error: Exception, event_name: str) -> int | Dataset:
     return UNABLE
 
 
-def _matches(event: Event, node: Node, reader: Reader, asked: Asked) -> Iterator[Found]:
-    """All that is found, page by page. Raises `PermitDenied` when the permit ends."""
+def _matches(event: Event, node: Node, reader: Reader, asked: Asked, operation: Operation) -> Iterator[Found]:
+    """All that is found, page by page; of each person one study, where persons are asked for.
+
+    Raises `PermitDenied` when the permit ends.
+    """
     asked_at, offset = time.monotonic(), 0
+    persons: set[tuple[str, str]] = set()
     while True:
         page = find(node, reader.grant, replace(asked.query, limit=_PAGE, offset=offset))
         for found in page:
             if time.monotonic() - asked_at >= ASK_AGAIN:
-                ask_again(event, node)
+                ask_again(event, node, operation)
                 asked_at = time.monotonic()
+            if asked.of_persons and operation == "find":
+                if (found.project, found.patient) in persons:
+                    continue
+                persons.add((found.project, found.patient))
             yield found
         if len(page) < _PAGE:
             return
         offset += _PAGE
 
 
-def _instances(event: Event, node: Node, reader: Reader, asked: Asked) -> list[StoredInstance]:
+def wanted(event: Event, node: Node, reader: Reader, asked: Asked, operation: Operation) -> list[StoredInstance]:
     """What is to be sent, study by study, without headers; not all, when a response cannot count it."""
-    wanted: list[StoredInstance] = []
-    for found in _matches(event, node, reader, asked):
+    listed: list[StoredInstance] = []
+    for found in _matches(event, node, reader, asked, operation):
         try:
-            wanted += [replace(stored, header={}) for stored in _of(node, reader, found)]
+            listed += [replace(stored, header={}) for stored in _of(node, reader, found)]
         except NotFound:  # gone since
             continue
-        if len(wanted) > MAX_SUB_OPERATIONS:
+        if len(listed) > MAX_SUB_OPERATIONS:
             break
-    return sorted(wanted, key=lambda instance: instance.study_uid)  # which leaves the order within a study
+    return sorted(listed, key=lambda instance: instance.study_uid)  # which leaves the order within a study
 
 
 def _of(node: Node, reader: Reader, found: Found) -> list[StoredInstance]:
@@ -204,8 +232,17 @@ def _of(node: Node, reader: Reader, found: Found) -> list[StoredInstance]:
     return find_instances(node, reader.grant, found.study_uid, found.series_uid)
 
 
-def _sub_operations(event: Event, node: Node, instances: Sequence[StoredInstance]) -> Iterator[Response]:
-    """Each instance for pynetdicom to send, as long as the permit lasts and nobody cancels."""
+def sub_operations(
+    event: Event,
+    node: Node,
+    instances: Sequence[StoredInstance],
+    operation: Operation,
+    target: Callable[[], Association],
+) -> Iterator[Response]:
+    """Each instance for pynetdicom to send, as long as the permit lasts and nobody cancels.
+
+    target   the association on which it is sent, once the first is asked for
+    """
     asked_at = time.monotonic()
     unsent: list[str] = []
     for number, instance in enumerate(instances):
@@ -214,14 +251,14 @@ def _sub_operations(event: Event, node: Node, instances: Sequence[StoredInstance
             return
         if time.monotonic() - asked_at >= ASK_AGAIN:
             try:
-                ask_again(event, node)
+                ask_again(event, node, operation)
             except Exception as error:  # noqa: BLE001  what cannot be known is refused
                 rest = [each.uid for each in instances[number:]]
-                yield _failure(error, "get-failed"), _failed([*unsent, *rest])
+                yield failure(error, f"{operation}-failed"), _failed([*unsent, *rest])
                 return
             asked_at = time.monotonic()
         with _room_for(event, instance) as room, quiet():  # pynetdicom writes it out inside
-            dataset = _readable(event, node, instance) if room else None
+            dataset = _readable(target(), node, instance) if room else None
             if dataset is None:
                 unsent.append(instance.uid)
             yield PENDING, dataset or _unsendable(instance)
@@ -240,12 +277,12 @@ def _unsendable(instance: StoredInstance) -> Dataset:
     return made
 
 
-def _readable(event: Event, node: Node, instance: StoredInstance) -> Dataset | None:
-    """The instance in a form that the peer accepts, or None."""
-    form = _form(event, instance)
+def _readable(association: Association, node: Node, instance: StoredInstance) -> Dataset | None:
+    """The instance in a form that the association takes, or None."""
+    form = form_for(association, instance)
     if form is None:
         return None
-    event.assoc.dimse_timeout = float(event.assoc.ae.dimse_timeout or 0) + instance.size / _SLOWEST
+    association.dimse_timeout = float(association.ae.dimse_timeout or 0) + instance.size / _SLOWEST
     try:
         return dcmread(io.BytesIO(read(node, instance, form)))
     except Exception as error:  # noqa: BLE001  one instance that cannot be read is not the end of the others
@@ -253,15 +290,17 @@ def _readable(event: Event, node: Node, instance: StoredInstance) -> Dataset | N
         return None
 
 
-def _form(event: Event, instance: StoredInstance) -> Form | None:
-    """As it is stored if the peer takes that, else without compression; None when it takes neither.
+def form_for(association: Association, instance: StoredInstance) -> Form | None:
+    """As it is stored if the association takes that, else without compression; None when it takes neither.
 
-    The peer must have said that it takes the class as SCP (PS3.7 section D.3.3.4); pynetdicom goes on without that.
+    Who has asked for the association and is sent to on it must have said that it takes the class as SCP (PS3.7 section
+    D.3.3.4); pynetdicom goes on without that.
     """
-    role = event.assoc.requestor.role_selection.get(instance.sop_class_uid)  # type: ignore[call-overload]
-    if role is None or not role.scp_role:
-        return None
-    contexts = event.assoc.accepted_contexts
+    if association.is_acceptor:
+        role = association.requestor.role_selection.get(instance.sop_class_uid)  # type: ignore[call-overload]
+        if role is None or not role.scp_role:
+            return None
+    contexts = association.accepted_contexts
     syntaxes = {one.transfer_syntax[0] for one in contexts if one.abstract_syntax == instance.sop_class_uid}
     if instance.transfer_syntax_uid in syntaxes:
         return "stored"

@@ -1,8 +1,7 @@
-"""C-STORE and C-ECHO over the DICOM upper layer, PS3.7 and PS3.8. Each instance goes through the node's one door.
+"""The DICOM listener, PS3.7 and PS3.8. Each instance that is sent goes through the node's one door.
 
-C-FIND and C-GET are in `retrieve`.
-
-pynetdicom writes whole data sets into its log lines, so its loggers are closed.
+An association is asked for in our own words first: who only sends is served by `reception`. Who asks for more
+(`asking`), or shows who they are, is left to pynetdicom, together with what was read.
 """
 
 from __future__ import annotations
@@ -10,37 +9,55 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+import ssl
 import threading
+import time
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
-from pynetdicom import AE, _config, evt
+from pynetdicom import AE, PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION, _config, evt
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import Event
 
-from carina.errors import BadSettings, Busy, CarinaError, Full
-from carina.interfaces.dimse import retrieve
-from carina.interfaces.dimse.bounds import FIRST_WORD, MAX_ASSOCIATIONS, BoundedAssociation, BoundedServer
-from carina.model.instance import Reason, Source
-from carina.node.ingest import Receipt, receive, refuse_unkept
+from carina.errors import BadSettings, Busy
+from carina.interfaces.dimse import asking, bounds, negotiation, reception
+from carina.interfaces.dimse.admission import Admission, answers
+from carina.interfaces.dimse.bounds import BoundedAssociation, BoundedServer
+from carina.interfaces.dimse.logs import close_logs
+from carina.interfaces.dimse.negotiation import HEAD, RQ, Malformed
+from carina.interfaces.dimse.status import (
+    CANNOT_UNDERSTAND,
+    OUT_OF_RESOURCES,
+    SUCCESS,
+    status_of,
+)
+from carina.interfaces.dimse.stream import BUFFER, Ended, Stream
+from carina.model.instance import Source
+from carina.node.ingest import receive, refuse_unkept
 from carina.node.site import Node
 
 log = logging.getLogger(__name__)
 
-SUCCESS = 0x0000
-PROCESSING_FAILURE = 0x0110
-OUT_OF_RESOURCES = 0xA700
-CANNOT_UNDERSTAND = 0xC000
-"""Statuses of C-STORE, PS3.4 table B.2-1 and PS3.7 annex C."""
-
-_REFUSALS = {Reason.NOT_DICOM: CANNOT_UNDERSTAND, Reason.TOO_LARGE: OUT_OF_RESOURCES}
-_VERIFICATION = "1.2.840.10008.1.1"
-_MAX_PDU = 131_072  # bytes; the largest that DCMTK sends
-_PATIENCE = 60.0  # s without a message, after which an association is ended
+_MAX_PDU = 131_072  # bytes, where pynetdicom puts them together; the largest that DCMTK sends
+_FAREWELL = 3.0  # s in which associations end
 
 
 class _Server(BoundedServer):
     """Sends small answers at once, and tells of failures without their words."""
+
+    def __init__(self, node: Node, entity: AE, address: tuple[str, int], handlers: list[Any], *, strict: bool) -> None:
+        self._node = node
+        self._admission = Admission(node, {name for name, _ in asking.contexts()}, entity.ae_title if strict else None)
+        self._tls: ssl.SSLContext | None = None
+        self._lock = threading.Lock()
+        self._own: dict[socket.socket, None] = {}
+        super().__init__(entity, address, entity.ae_title, handlers, node.largest_instance)
+
+    def secure(self, tls: ssl.SSLContext | None, *, peers_only: bool) -> None:
+        """Who may call, and how; before the first call."""
+        self._tls, self._admission.peers_only = tls, peers_only
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """A connection without Nagle's delay: each file's acknowledgement is a small packet of its own."""
@@ -52,6 +69,100 @@ class _Server(BoundedServer):
         """Instead of a traceback, which may quote values."""
         log.warning("association-failed")
 
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve one connection, in a thread of its own, or leave it to pynetdicom's threads."""
+        connection: socket.socket = request
+        try:
+            connection = self._secured(connection)
+            if self._served(connection, str(client_address[0])):
+                self.shutdown_request(connection)
+            else:
+                super().process_request_thread(connection, client_address)
+        except (Ended, Malformed, OSError):  # nobody's fault but the peer's
+            self.shutdown_request(connection)
+        except Exception:  # noqa: BLE001  this connection's end
+            self.handle_error(connection, client_address)
+            self.shutdown_request(connection)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close the connection."""
+        with suppress(OSError):  # it has ended already
+            socket.socket.shutdown(request, socket.SHUT_RDWR)
+        request.close()
+
+    def count(self) -> int:
+        """How many associations are open."""
+        with self._lock:
+            own = len(self._own)
+        return own + len(self.active_associations)
+
+    def end_own(self) -> None:
+        """Let those end that are served here: what is made durable just now is answered, nothing more is read."""
+        with self._lock:
+            open_ = list(self._own)
+        for connection in open_:
+            with suppress(OSError):  # it has ended already
+                socket.socket.shutdown(connection, socket.SHUT_RD)
+        until = time.monotonic() + _FAREWELL
+        while self._own and time.monotonic() < until:
+            time.sleep(0.01)
+
+    def _secured(self, connection: socket.socket) -> socket.socket:
+        """The connection over TLS, if that is spoken here."""
+        if self._tls is None:
+            return connection
+        connection.settimeout(bounds.FIRST_WORD)
+        secured = self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        self.visitors.became(connection, secured)
+        try:
+            secured.do_handshake()
+        except (OSError, ValueError):
+            secured.close()
+            raise Ended from None
+        return secured
+
+    def _served(self, connection: socket.socket, address: str) -> bool:
+        """Whether the connection was served to its end; else it is pynetdicom's."""
+        stream = Stream(connection)
+        stream.within(bounds.FIRST_WORD)
+        head = stream.exactly(HEAD.size)
+        kind, size = HEAD.unpack(head)
+        if kind != RQ or size > BUFFER - HEAD.size:
+            return True
+        body = stream.exactly(size)
+        self.visitors.spoke(connection)
+        request = negotiation.parse_request(body)
+        refusal = self._admission.refusal(request, address)
+        if refusal is None and self.count() >= bounds.MAX_ASSOCIATIONS:
+            refusal = (2, 3, 2)
+        if refusal is not None:
+            stream.send(negotiation.rejection(*refusal))
+            stream.finish_sending()
+            return True
+        if self._admission.asks_for_more(request):
+            self.begun[connection] = head + body + stream.unread()
+            return False
+        with self._lock:
+            self._own[connection] = None
+        try:
+            self._receive(stream, request)
+        finally:
+            with self._lock:
+                del self._own[connection]
+        return True
+
+    def _receive(self, stream: Stream, request: negotiation.Request) -> None:
+        results, contexts = answers(request)
+        accepted = negotiation.acceptance(
+            request,
+            results,
+            longest=bounds.LARGEST_PDU,
+            class_uid=PYNETDICOM_IMPLEMENTATION_UID,
+            name=PYNETDICOM_IMPLEMENTATION_VERSION,
+        )
+        stream.send(accepted)
+        reception.serve(self._node, stream, Source("aet", request.calling), contexts)
+
 
 @dataclass(frozen=True)
 class DimseServer:
@@ -60,46 +171,66 @@ class DimseServer:
     port: int
     _server: _Server
 
+    def associations(self) -> int:
+        """How many associations are open."""
+        return self._server.count()
+
     def stop(self) -> None:
         """Take no more, end the associations and close; what was acknowledged stays."""
         self._server.shutdown()
+        self._server.end_own()
         for association in self._server.active_associations:
             association.abort()
 
 
-def start_dimse(node: Node, host: str, port: int, ae_title: str, *, strict: bool = False) -> DimseServer:
+def start_dimse(
+    node: Node,
+    host: str,
+    port: int,
+    ae_title: str,
+    *,
+    strict: bool = False,
+    peers_only: bool = False,
+    tls: ssl.SSLContext | None = None,
+    calling: ssl.SSLContext | None = None,
+) -> DimseServer:
     """Listen for C-ECHO and C-STORE of every storage SOP class, private and unknown ones too, in any transfer syntax;
-    and, of researchers, for C-FIND and C-GET.
+    and for what `asking` answers.
 
-    port    0 lets the system choose
-    strict  whether a caller must name `ae_title`
+    port        0 lets the system choose
+    strict      whether a caller must name `ae_title`
+    peers_only  whether callers are refused that are no peers of the node
+    tls         of the listener, see `secure.listener_context`; None: without TLS
+    calling     for peers that speak TLS, see `secure.client_context`
 
     Raises `Busy` when the port is taken and `BadSettings` when the address or the AE title cannot be used.
     """
-    _close_logs()
+    close_logs()
     _config.UNRESTRICTED_STORAGE_SERVICE = True
     try:
         entity = AE(ae_title=ae_title)
     except (TypeError, ValueError):
         raise BadSettings("The AE title cannot be used.", "It has 1 to 16 ASCII characters, no backslash.") from None
-    entity.add_supported_context(_VERIFICATION)
-    for syntax in (retrieve.FIND, retrieve.GET):
-        entity.add_supported_context(syntax, retrieve.SYNTAXES)
+    entity.add_supported_context(negotiation.VERIFICATION)
+    for syntax, written in asking.contexts():
+        entity.add_supported_context(syntax, written)
     entity.require_called_aet = strict
-    entity.maximum_associations = MAX_ASSOCIATIONS
-    entity.acse_timeout = FIRST_WORD
+    entity.maximum_associations = bounds.MAX_ASSOCIATIONS
+    entity.acse_timeout = bounds.FIRST_WORD
     entity.maximum_pdu_size = _MAX_PDU
-    entity.network_timeout = entity.dimse_timeout = _PATIENCE
-    handlers = [(evt.EVT_C_STORE, _store, [node]), (evt.EVT_C_ECHO, _echo), *retrieve.handlers(node)]
-    server = _listen(entity, host, port, ae_title, handlers, largest=node.largest_instance)
+    entity.network_timeout = entity.dimse_timeout = bounds.PATIENCE
+    handlers = [(evt.EVT_C_STORE, _store, [node]), (evt.EVT_C_ECHO, _echo)]
+    handlers += asking.handlers(node, ae_title, calling)
+    server = _listen(partial(_Server, node, entity, (host, port), handlers, strict=strict), host, port)
+    server.secure(tls, peers_only=peers_only)
     entity._servers.append(server)  # as `AE.start_server` does; `shutdown` takes it off
     threading.Thread(target=server.serve_forever, name="dimse", daemon=True, kwargs={"poll_interval": 0.2}).start()
     return DimseServer(server.server_address[1], server)
 
 
-def _listen(entity: AE, host: str, port: int, ae_title: str, events: list[Any], *, largest: int) -> _Server:
+def _listen(make: partial[_Server], host: str, port: int) -> _Server:
     try:
-        return _Server(entity, (host, port), ae_title, events, largest)
+        return make()
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise Busy(
@@ -110,37 +241,27 @@ def _listen(entity: AE, host: str, port: int, ae_title: str, events: list[Any], 
         ) from None
 
 
-def _close_logs() -> None:
-    _config.LOG_HANDLER_LEVEL = "none"  # else each message is written out, only to be dropped
-    for name in ("pynetdicom", *(name for name in logging.Logger.manager.loggerDict if name.startswith("pynetdicom."))):
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-
-
 def _echo(_event: Event) -> int:
     return SUCCESS
 
 
 def _store(event: Event, node: Node) -> int:
-    """The status that the sender gets, once the bytes are durable or refused."""
-    sent, incoming = cast(C_STORE, event.request).DataSet, cast(BoundedAssociation, event.assoc).incoming
+    """C-STORE of who may also ask for more: the status that the sender gets, once the bytes are durable or refused."""
+    request, association = event.request, event.assoc
+    assert isinstance(request, C_STORE) and isinstance(association, BoundedAssociation)
+    sent, incoming = request.DataSet, association.incoming
     if sent is None:
         return CANNOT_UNDERSTAND
-    source = Source("aet", str(event.assoc.requestor.ae_title).strip())
+    source = Source("aet", str(association.requestor.ae_title).strip())
     size = sent.getbuffer().nbytes
     try:
         if not size:
             return _empty(incoming.take(0), node, source)
         data = event.encoded_dataset()
         sent.close()  # its copy
-        return status_of(receive(node, data, source))
-    except (Full, Busy):
-        return OUT_OF_RESOURCES
-    except CarinaError as error:
-        log.warning("store-failed class=%s", type(error).__name__)
-        return PROCESSING_FAILURE
+        return status_of(receive(node, data, source, str(request.AffectedSOPInstanceUID or "")))
     except Exception as error:  # noqa: BLE001  the sender is told that it failed, and keeps the image
-        log.error("store-failed class=%s", type(error).__name__)
-        return PROCESSING_FAILURE
+        return reception.failure(error)
     finally:
         if size:
             incoming.take(size)
@@ -153,10 +274,3 @@ def _empty(let_go: int | None, node: Node, source: Source) -> int:
     if let_go > node.largest_instance:
         refuse_unkept(node, let_go, source)
     return OUT_OF_RESOURCES
-
-
-def status_of(receipt: Receipt) -> int:
-    """What a receipt is in the protocol's words."""
-    if receipt.state == "received":
-        return SUCCESS
-    return _REFUSALS.get(receipt.reason or Reason.FAILED, PROCESSING_FAILURE)

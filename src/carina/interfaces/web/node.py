@@ -15,6 +15,7 @@ from carina.errors import BadInput, CarinaError, Conflict, InvalidQuery, NotFoun
 from carina.interfaces.api.identity import STAFF, Identity
 from carina.interfaces.api.problems import status_of
 from carina.interfaces.web import charts
+from carina.interfaces.web.forget import forget_routes
 from carina.interfaces.web.node_permits import asked_routes, permit_routes
 from carina.interfaces.web.pages import Link, Pages, is_staff, static_files
 from carina.interfaces.web.review import is_manager, review_routes
@@ -74,6 +75,7 @@ def node_pages(node: Node, identity: Identity) -> list[Route | Mount]:
         *permit_routes(node, pages),
         *asked_routes(node, pages),
         *_record_routes(node, pages),
+        *forget_routes(node, pages),
         *sign_in_routes(pages),
     ]
 

@@ -436,6 +436,7 @@ def test_when_the_dataset_is_withdrawn_everything_is_refused(scene: Scene) -> No
 
 def test_an_answer_under_way_is_broken_off_when_the_permit_ends(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(giving, "ASK_AGAIN", 0.0)
+    monkeypatch.setattr(giving, "PIECE", 1000)
     permit = permit_in_force(scene)
     who = enter(scene, permit).principal
     reader = Reader(who, granted(scene.node, who, scene.dataset, ["retrieve"]), ["retrieve"])
@@ -451,7 +452,7 @@ def test_an_answer_under_way_is_broken_off_when_the_permit_ends(scene: Scene, mo
         with pytest.raises(PermitDenied) as refused:
             async for chunk in response.body_iterator:
                 given.append(bytes(chunk))
-                if len(given) == 2:  # the first file, with what is before it
+                if len(given) == 2:  # of the first file
                     hub_permits.revoke(scene.hub, scene.clara, permit.id, "The study has ended.")
                     deliver(scene.hub, scene.node)
         assert refused.value.reason == "revoked"

@@ -31,7 +31,8 @@ from carina.hub.permits import Permit
 from carina.interfaces.dimse import identity, retrieve
 from carina.interfaces.dimse.identifiers import answer, read_identifier
 from carina.interfaces.dimse.retrieve import CANCELLED, FIND, GET, NOT_AUTHORISED, NOT_THE_MODEL, PENDING, TOO_MANY
-from carina.interfaces.dimse.server import OUT_OF_RESOURCES, SUCCESS, start_dimse
+from carina.interfaces.dimse.server import start_dimse
+from carina.interfaces.dimse.status import OUT_OF_RESOURCES, SUCCESS
 from carina.model.clock import now, stamp
 from carina.model.cohort import OneOf
 from carina.model.ids import PatientKey, Uid

@@ -23,13 +23,12 @@ from tests.support import ct
 
 from carina.errors import BadSettings, Busy
 from carina.interfaces.dimse import bounds
-from carina.interfaces.dimse import server as server_module
-from carina.interfaces.dimse.server import (
+from carina.interfaces.dimse.server import start_dimse
+from carina.interfaces.dimse.status import (
     CANNOT_UNDERSTAND,
     OUT_OF_RESOURCES,
     PROCESSING_FAILURE,
     SUCCESS,
-    start_dimse,
     status_of,
 )
 from carina.model.instance import Reason
@@ -39,6 +38,8 @@ from carina.storage.schema import arrivals, node_tables
 
 CT_CLASS = "1.2.840.10008.5.1.4.1.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
+FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+"""Who proposes it asks for more than to send, and is served by pynetdicom."""
 
 
 class Door(NamedTuple):
@@ -97,7 +98,7 @@ def test_an_instance_is_in_the_spool_when_its_sender_is_answered(door: Door) -> 
 def test_private_and_unknown_kinds_are_accepted_and_others_are_not(door: Door) -> None:
     with association(door.port, "1.3.46.670589.11.0.0.12.1", "1.2.840.10008.5.1.4.1.1.999", "2.25.77") as made:
         assert len(made.accepted_contexts) == 3
-    with association(door.port, CT_CLASS, "1.2.840.10008.5.1.4.1.2.1.1") as made:
+    with association(door.port, CT_CLASS, "1.2.840.10008.5.1.4.31") as made:
         assert [context.abstract_syntax for context in made.accepted_contexts] == [CT_CLASS]
 
 
@@ -125,21 +126,22 @@ def test_a_title_that_is_no_source_is_not_recorded(door: Door) -> None:
     assert "(not assigned)" in script and "GARCIA" not in script
 
 
-def test_no_more_is_in_memory_at_once_than_twice_the_largest(door: Door) -> None:
+def test_of_who_asks_for_more_nothing_beyond_twice_the_largest_is_in_memory_at_once(door: Door) -> None:
     largest = 4000
     with listening(replace(door.node, largest_instance=largest)) as port:
-        with closing_all(half_sent(port, 3500), half_sent(port, 3500)), association(port, CT_CLASS) as made:
+        with closing_all(half_sent(port, 3500), half_sent(port, 3500)), association(port, CT_CLASS, FIND) as made:
             assert made.send_c_store(slice_()).Status == OUT_OF_RESOURCES
         until = time.monotonic() + 5
-        with association(port, CT_CLASS) as made:  # what they held is free again
+        with association(port, CT_CLASS, FIND) as made:  # what they held is free again
             while made.send_c_store(slice_()).Status != SUCCESS:
                 assert time.monotonic() < until
                 time.sleep(0.05)
     assert not list(door.node.audit.entries(10, action="refused-not-kept"))
 
 
-def test_a_command_without_end_ends_the_association(door: Door) -> None:
-    with association(door.port, CT_CLASS) as made:
+@pytest.mark.parametrize("kinds", [(CT_CLASS,), (CT_CLASS, FIND)])
+def test_a_command_without_end_ends_the_association(door: Door, kinds: tuple[str, ...]) -> None:
+    with association(door.port, *kinds) as made:
         connection = made.dul.socket.socket  # type: ignore[union-attr]
         assert connection is not None
         with contextlib.suppress(OSError):
@@ -161,7 +163,6 @@ def test_a_pdu_that_claims_to_be_huge_is_not_waited_for(door: Door) -> None:
 @pytest.mark.parametrize("said", [b"", b"\x01\x00", struct.pack(">BBL", 1, 0, 500) + bytes(10)])
 def test_who_says_nothing_is_shown_out(door: Door, said: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounds, "FIRST_WORD", 0.3)
-    monkeypatch.setattr(server_module, "FIRST_WORD", 0.3)
     with listening(door.node) as port, socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
         connection.sendall(said)
         connection.settimeout(3)
@@ -206,7 +207,7 @@ def half_sent(port: int, size: int) -> Iterator[None]:
             (0x1000, b"1.2.3\0"),
         )
     )
-    with association(port, CT_CLASS) as made:
+    with association(port, CT_CLASS, FIND) as made:
         connection = made.dul.socket.socket  # type: ignore[union-attr]
         assert connection is not None
         connection.sendall(fragment(3, command) + fragment(0, bytes(size)))

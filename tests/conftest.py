@@ -1,0 +1,60 @@
+"""Which tests run twice, with the records on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from tests import postgres
+from tests.records import ON_POSTGRESQL
+
+ENGINES = ("sqlite", "postgresql")
+ON_BOTH = {
+    "unit/storage": {
+        "test_accounts", "test_arrivals", "test_audit", "test_cohort", "test_index", "test_json_columns",
+        "test_members", "test_search", "test_seen",
+    },
+    "unit/node": {
+        "test_aliases", "test_arriving", "test_datasets", "test_forget", "test_ingest", "test_merge", "test_quarantine",
+        "test_recovery", "test_snapshots", "test_status", "test_verify", "test_worker",
+    },
+    "unit/hub": {"test_nodes"},
+    "property": {"test_cohort_counts"},
+}  # fmt: skip
+SQLITE_ONLY = {"sqlite"}
+"""Words in the names of tests that are about SQLite's own files."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Have the tests of `ON_BOTH` run on each engine."""
+    path = metafunc.definition.path
+    names = next((names for folder, names in ON_BOTH.items() if path.parent.match(f"tests/{folder}")), set())
+    if path.stem in names and not any(word in metafunc.function.__name__ for word in SQLITE_ONLY):
+        metafunc.parametrize("records_engine", ENGINES, indirect=True, scope="module")
+
+
+# Before all else of a module, whether or not a test names it: what a test's own fixtures make is made there too.
+@pytest.fixture(scope="module", autouse=True)
+def records_engine(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where `tests.records` makes its records, while tests run: "sqlite" or "postgresql"."""
+    engine = getattr(request, "param", "sqlite")
+    if engine == "sqlite":
+        yield engine
+        return
+    folder = postgres.cluster()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(ON_POSTGRESQL, str(folder))
+        yield engine
+    postgres.drop(folder, postgres.databases(folder))
+
+
+@pytest.fixture(autouse=True)
+def _databases_of_the_test(records_engine: str) -> Iterator[None]:
+    """Remove the databases that a test made, and leave those of its module."""
+    if records_engine == "sqlite":
+        yield
+        return
+    folder = postgres.cluster()
+    before = set(postgres.databases(folder))
+    yield
+    postgres.drop(folder, set(postgres.databases(folder)) - before)
