@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+SECONDS ?= 600
 
-.PHONY: setup check test test-long docs demo lock
+.PHONY: setup check test test-long fuzz docs demo lock
 
 setup: $(VENV)/carina-set-up
 
@@ -25,6 +26,12 @@ test: setup check
 
 test-long: setup
 	$(BIN)/pytest -m slow -s $(ARGS)
+
+# Each target for so many seconds, one after another; what fails is left in the folder `findings`.
+fuzz: setup
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
+	mkdir -p findings
+	nice -n 19 $(BIN)/python -m tests.fuzz --seconds $(SECONDS) --findings findings $(ARGS)
 
 docs: setup
 	$(BIN)/python scripts/make_reference.py

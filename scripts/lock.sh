@@ -14,7 +14,7 @@ compile() {  # compile OUTPUT [pip-compile arguments]: then leave out the projec
 
 compile requirements/dev.txt --extra dev pyproject.toml
 grep -E '^[a-zA-Z0-9._-]+==' requirements/dev.txt | sed 's/ .*//' > requirements/.constraints
-for extra in hub node demo; do
+for extra in hub node demo fuzz; do
   compile "requirements/$extra.txt" --extra "$extra" --constraint requirements/.constraints pyproject.toml
 done
 compile requirements/base.txt --constraint requirements/.constraints pyproject.toml

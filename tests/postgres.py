@@ -58,6 +58,11 @@ def drop(folder: Path, names: Iterable[str]) -> None:
         _do(folder, f"DROP DATABASE {name} WITH (FORCE)")
 
 
+def drop_all(folder: Path) -> None:
+    """Remove all databases that tests made."""
+    drop(folder, databases(folder))
+
+
 @cache
 def _template(folder: Path, role: Role) -> str:
     """A database with the tables of this role, made once by the migrations, to be copied."""

@@ -61,11 +61,11 @@ def token() -> None:
 @click.argument("name")
 @click.option(
     "--role",
-    type=click.Choice(["sender", "service", "data-manager"]),
+    type=click.Choice(["sender", "service", "operator", "data-manager"]),
     default="sender",
     show_default=True,
     help="sender: STOW-RS, as the source of this name in node.toml; service: what --may and --dataset say;"
-    " data-manager: read all by DICOMweb, as a person of the staff would.",
+    " operator: the figures at /metrics; data-manager: read all by DICOMweb, as a person of the staff would.",
 )
 @click.option(
     "--may",

@@ -22,7 +22,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 from carina.dicom.frametable import Frames, frames_in
 from carina.dicom.json import BINARY, to_json
 from carina.dicom.levels import BELONGS, COMPUTED, Level
-from carina.dicom.parse import parse, read_elements
+from carina.dicom.parse import KNOWN_TRANSFER_SYNTAXES, parse, read_elements
 from carina.dicom.quiet import quiet
 from carina.dicom.reader import File, elements, opened
 
@@ -63,9 +63,9 @@ def described(data: bytes) -> Described:
     try:
         file = opened(data)
         found, pixels = _walked(file)
+        return _joined(found, pixels, file)
     except (_Unusual, ValueError, struct.error, OverflowError, RecursionError):
         return _parsed(data)
-    return _joined(found, pixels, file)
 
 
 def _parsed(data: bytes) -> Described:
@@ -156,8 +156,7 @@ def _made_of(raw: bytes, name: str, content: tuple[bytes, bytes], context: tuple
     implicit, characters = context
     value = None if raw == characters else _plain(*content)
     if value is None:
-        with quiet():
-            value = to_json(read_elements(raw if raw == characters else characters + raw, implicit))[name]
+        value = _read(raw if raw == characters else characters + raw, implicit)[name]
     made = _Element(_fragment(name, value), value)
     if len(raw) <= _LARGEST:
         _held[0] += 2 * len(raw) + 400
@@ -166,6 +165,15 @@ def _made_of(raw: bytes, name: str, content: tuple[bytes, bytes], context: tuple
             _held[0] = 0
         _known[characters, implicit, raw] = made
     return made
+
+
+def _read(raw: bytes, implicit: bool) -> dict[str, Json]:
+    """Elements as pydicom reads them. Raises `_Unusual`: what is damaged only `parse` can say."""
+    with quiet():
+        try:
+            return to_json(read_elements(raw, implicit))
+        except Exception:  # noqa: BLE001  pydicom raises many kinds
+            raise _Unusual from None
 
 
 def _plain(vr: bytes, content: bytes) -> Json | None:
@@ -237,8 +245,10 @@ _READ: dict[bytes, Callable[[str], Json]] = {b"DS": _decimal, b"IS": int}
 
 
 def _syntax_of(file: File) -> str:
-    content = [value for tag, _, value in file.meta if tag == 0x00020010][-1]  # pydicom believes the last
-    return content.rstrip(b"\0 ").decode("ascii")
+    contents = [value for tag, _, value in file.meta if tag == 0x00020010]
+    if not contents:
+        raise _Unusual
+    return contents[-1].rstrip(b"\0 ").decode("ascii")  # pydicom believes the last
 
 
 def _syntax(uid: str) -> _Element:
@@ -255,7 +265,10 @@ def _fragment(name: str, value: Json) -> bytes:
 
 
 def _joined(found: dict[str, _Element], pixels: tuple[str, int, int] | None, file: File) -> Described:
-    syntax = UID(_syntax_of(file))
+    name = _syntax_of(file)
+    if name not in KNOWN_TRANSFER_SYNTAXES:
+        raise _Unusual
+    syntax = UID(name)
     if pixels is None or syntax == DeflatedExplicitVRLittleEndian:
         return _made(found, Frames())
     bits = _bits_of_a_frame(found, pixels[0])

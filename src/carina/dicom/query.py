@@ -95,7 +95,7 @@ def parse_query(pairs: Iterable[tuple[str, str]], level: Level, *, moments: bool
             first = tag.split(".")[0]
             if first not in known or (first == _TIMEZONE and value):
                 unsupported.append(name)
-            elif value in ("", "*"):
+            elif value.strip() in ("", "*"):
                 include.add(first)
             else:
                 asked[tag] = value if tag not in asked else _both(tag, asked[tag], value)
@@ -202,6 +202,8 @@ def _uids(value: str) -> tuple[str, ...]:
 
 def _text(tag: str, vr: str, value: str, *, several: bool) -> Match:
     values = tuple(part.strip() for part in value.split("\\") if part.strip())
+    if not values:
+        raise InvalidQuery("An attribute of the search has separators only, and no value.", _HINT)
     wild = "*" in value or "?" in value
     if several and len(values) > 1 and vr in _IN_LISTS and dictionary_VM(int(tag[-8:], 16)) != "1":
         if wild:

@@ -63,8 +63,15 @@ def opened(data: bytes) -> File:
             syntax = data[first:start].rstrip(b"\0 ").decode("ascii")
     dataset = data
     if syntax == _DEFLATED:
-        dataset, start = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[start:]), 0
+        dataset, start = _inflated(data[start:]), 0
     return File(data[:128], tuple(meta), dataset, start, Encoding.of(syntax))
+
+
+def _inflated(data: bytes) -> bytes:
+    try:
+        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data)
+    except zlib.error:
+        raise ValueError("a deflated dataset is damaged") from None
 
 
 def elements(data: bytes, place: int, end: int, encoding: Encoding) -> Iterator[tuple[int, bytes, int, int, int]]:
@@ -127,6 +134,8 @@ def items(data: bytes, place: int, end: int, encoding: Encoding, depth: int = 0)
     """Where each item's content begins and ends in a sequence's value, and each fragment in encapsulated pixels."""
     sign = ">" if encoding.big else "<"
     while place < end:
+        if place + 8 > len(data):
+            raise ValueError("an item is cut short")
         group, element, length = struct.unpack_from(f"{sign}HHL", data, place)
         tag, place = group << 16 | element, place + 8
         if tag == _SEQUENCE_END:

@@ -30,7 +30,7 @@ from carina.dicom.json import values_of
 from carina.dicom.kinds import MODALITIES_TO_CHECK
 from carina.dicom.quiet import quiet
 from carina.errors import InvalidInstance, NotDicom, NotFound, Withheld, WrongKey
-from carina.model.ids import PatientKey, ProjectId
+from carina.model.ids import ProjectId
 from carina.model.instance import CleanInstance, RawInstance, Reason, Source
 from carina.model.variables import BY_NAME
 from carina.node import large, pixels, quarantine, tombstones
@@ -80,14 +80,14 @@ class Refused:
     """Bytes that are in quarantine now; `moved` is False where they could not be read and stay where they are.
 
     layout    of an image that waits for a look at its pixels, see `pixels.note`; None for all others
-    patient   whom it is of, where its header says that
+    patients  whom it is of, where its header says that: in its project, or in each where its source has none
     """
 
     arrival: Arrival
     held: quarantine.Held
     moved: bool = True
     layout: str | None = None
-    patient: PatientKey | None = None
+    patients: tuple[tombstones.Patient, ...] = ()
 
 
 def looked_at(node: Node, batch: Sequence[Arrival]) -> frozenset[str]:
@@ -165,10 +165,7 @@ def _prepare_large(node: Node, arrival: Arrival, aliases: Aliases, looked: Colle
         kind = _kind(head, reason)
         detail, of = error.message[:200], None if project is None else project.id
         held = quarantine.Held(arrival.id, reason, *where, detail, of, *kind)
-        patient = None
-        if project is not None:
-            patient = tombstones.patient_in(node, project, label.source, head, aliases[project.id])
-        return Refused(arrival, held, patient=patient)
+        return Refused(arrival, held, patients=_patients(node, project, label.source, head, aliases))
     if done is None:
         return None
     instrument = instrument_of(RawInstance(done.head), label.source, node.instruments) if node.instruments else None
@@ -247,11 +244,17 @@ def handling_of(node: Node, project: Project, source: Source) -> Handling:
     return Handling(
         project=project.id,
         profile=project.profile,
-        keys=ProjectKeys.of(node.keys.pseudonym, project.id),
+        keys=_keys(node.keys.pseudonym, project.id),
         default_issuer=project.issuer,
         strip_leading_zeros=project.strip_leading_zeros,
         pseudonymised=source in node.pseudonymised,
     )
+
+
+@lru_cache(maxsize=64)
+def _keys(master: bytes, project: ProjectId) -> ProjectKeys:
+    """Six derivations, once for a project and not once for each of its images."""
+    return ProjectKeys.of(master, project)
 
 
 @lru_cache(maxsize=64)
@@ -298,10 +301,18 @@ def refuse(
         project=None if project is None else project.id,
         kind=_kind(found.data, reason),
     )
-    patient = None
-    if project is not None and aliases is not None:
-        patient = tombstones.patient_in(node, project, found.source, found.data, aliases[project.id])
-    return Refused(arrival, held, layout=layout, patient=patient)
+    patients = () if aliases is None else _patients(node, project, found.source, found.data, aliases)
+    return Refused(arrival, held, layout=layout, patients=patients)
+
+
+def _patients(
+    node: Node, project: Project | None, source: Source, data: bytes, aliases: Aliases
+) -> tuple[tombstones.Patient, ...]:
+    """Whom these bytes are of; where nobody has assigned them to a project, in each, as they may be for any."""
+    head = tombstones.head_of(BytesIO(data))
+    projects = node.projects.values() if project is None else [project]
+    named = [(one, aliases[one.id]) for one in projects]
+    return () if head is None else tuple(tombstones.patients_in(node, named, source, head))
 
 
 def _unreadable(arrival: Arrival, error: Exception) -> Refused:

@@ -24,7 +24,7 @@ from carina.node.site import Node
 from carina.storage import index, search
 from carina.storage.database import from_text
 from carina.storage.index import StoredInstance
-from carina.storage.locate import Located, header_texts, locate
+from carina.storage.locate import Located, header_texts, locate, locate_one
 from carina.storage.search import Found
 
 DOOR = "dicom-web"
@@ -106,8 +106,11 @@ def find(node: Node, grant: Grant, query: Query) -> list[Found]:
 
 def place(node: Node, grant: Grant, study: str, series: str | None = None, uid: str | None = None) -> list[Located]:
     """Where a study, a series or one instance lies, without headers, or `NotFound`, also when not of that study."""
+    within = members(grant)
+    if within is None and series is not None and uid is not None:
+        return locate_one(node.engine, study, series, uid)
     with node.engine.connect() as connection:
-        return locate(connection, study, series, uid, within=members(grant))
+        return locate(connection, study, series, uid, within=within)
 
 
 def find_instance(node: Node, grant: Grant, study: str, series: str, uid: str) -> StoredInstance:

@@ -135,21 +135,6 @@ def listed(connection: Connection) -> list[Tombstone]:
 # --- what a worker needs for bytes that do not come as far as a clean instance ---------------------------------------
 
 
-def patient_in(
-    node: Node, project: Project, source: Source, data: bytes | BinaryIO, aliases: Mapping[Person, Person]
-) -> PatientKey | None:
-    """Whom these bytes are of, in this project, by their header alone; None where that cannot be read.
-
-    data     a stream is read from where it stands
-    aliases  the project's, `aliases.load`
-
-    For what goes into quarantine: a forgotten person's images do not wait there either.
-    """
-    head = head_of(data if not isinstance(data, bytes) else BytesIO(data))
-    found = [] if head is None else patients_in(node, [(project, aliases)], source, head)
-    return found[0][1] if found else None
-
-
 def head_of(stream: BinaryIO) -> Dataset | None:
     """The identifiers of an instance, read by pydicom; None for what cannot be read.
 
@@ -179,7 +164,10 @@ def uids_of(head: Dataset) -> list[str]:
 def patients_in(
     node: Node, projects: Iterable[tuple[Project, Mapping[Person, Person]]], source: Source, head: Dataset
 ) -> list[Patient]:
-    """Whom an instance is of, in each of several projects with their aliases; none where it has no identifier."""
+    """Whom an instance is of, in each of several projects with their aliases; none where it has no identifier.
+
+    For what goes into quarantine, too: a forgotten person's images do not wait there either.
+    """
     found = []
     for project, aliases in projects:
         with suppress(

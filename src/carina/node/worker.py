@@ -6,14 +6,16 @@ became of them, and the transaction begins only when the file it speaks of is on
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Connection, update
 
-from carina.errors import Busy, Conflict, Full
+from carina.errors import Busy, CarinaError, Conflict, Full
 from carina.model.instance import Reason
 from carina.node import aliases, completeness, pixels, quarantine, redescribing, tombstones
 from carina.node.preparing import Cleaned, Refused, Stored, looked_at, parcel, prepare, refuse, stored
@@ -66,11 +68,13 @@ def run(node: Node, stop: threading.Event, name: str) -> None:
 
     name   tells this worker from all others that run; whatever is still claimed under it was a dead one's, and is freed
     """
-    arrivals.release_claims(node.engine, name)
     log.info("worker-started", extra={"worker": name})
-    looked, old = 0.0, redescribing.FIRST
+    looked, old, freed = 0.0, redescribing.FIRST, False
     while not stop.is_set():
         try:
+            if not freed:
+                arrivals.release_claims(node.engine, name)
+                freed = True
             if time.monotonic() - looked >= SETTLE_EVERY:
                 looked = time.monotonic()
                 completeness.settle(node)
@@ -86,7 +90,8 @@ def run(node: Node, stop: threading.Event, name: str) -> None:
         except Exception as error:  # noqa: BLE001  a worker outlives whatever befalls one batch; it says so and goes on
             log.error("worker-failed", extra={"worker": name, "error": type(error).__name__})
             stop.wait(PAUSE)
-    arrivals.release_claims(node.engine, name)
+    with contextlib.suppress(CarinaError):  # a disk that cannot be written; the next start frees them
+        arrivals.release_claims(node.engine, name)
     log.info("worker-ended", extra={"worker": name})
 
 
@@ -176,13 +181,15 @@ class _Settling:
         """The state of each, in order."""
         outcomes = self._outcomes
         mine = arrivals.unfinished(self._connection, [one.arrival.id for one in outcomes])
-        patients = {patient for one in outcomes if (patient := _patient(one)) is not None}
+        patients = {patient for one in outcomes for patient in _patients(one)}
         gone = tombstones.forgotten(self._node, self._connection, patients)
-        fresh = [one for one in outcomes if one.arrival.id in mine and _patient(one) not in gone]
+        fresh = [one for one in outcomes if one.arrival.id in mine and gone.isdisjoint(_patients(one))]
         entries = [one for one in fresh if isinstance(one, Stored)]
         results, reopened = indexing.add_all(self._connection, [one.entry for one in entries])
         added = {one.arrival.id: result for one, result in zip(entries, results, strict=True)}
-        states = [self._state(one, one.arrival.id in mine, _patient(one) in gone, added) for one in outcomes]
+        states = [
+            self._state(one, one.arrival.id in mine, not gone.isdisjoint(_patients(one)), added) for one in outcomes
+        ]
         arrivals.finish_all(self._connection, self._ends)
         for one in self.refused:
             self._note(one)
@@ -243,10 +250,8 @@ class _Settling:
             self.superfluous.append(one.entry.content)
 
 
-def _patient(one: _Outcome) -> tombstones.Patient | None:
-    if isinstance(one, Stored):
-        return one.entry.clean.project, one.entry.clean.patient
-    return None if one.patient is None or one.held.project is None else (one.held.project, one.patient)
+def _patients(one: _Outcome) -> Collection[tombstones.Patient]:
+    return ((one.entry.clean.project, one.entry.clean.patient),) if isinstance(one, Stored) else one.patients
 
 
 def _settle_alone(node: Node, outcome: _Outcome) -> State:

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -34,6 +34,7 @@ from carina.errors import BadInput, Conflict, NotFound, SignInFailed, TooMany
 from carina.model.clock import now, stamp
 from carina.model.permit import Action
 from carina.model.principal import EVERYTHING, Principal, Role, Service
+from carina.storage.prepared import Prepared
 from carina.storage.schema import node_tables
 
 SHORTEST_PASSWORD = 10
@@ -302,19 +303,17 @@ def token(engine: Engine, secret: str, *, issuer: str = "") -> Principal | None:
     """Who holds this secret, as `token:NAME`; None when it is unknown, over, revoked, or its account is shut out."""
     if not secret.startswith(TOKEN_PREFIX):
         return None
-    with engine.connect() as connection:
-        row = connection.execute(_HELD, {"is_digest": _digest(secret), "at": stamp()}).one_or_none()
+    found = _HELD.ask(engine, {"is_digest": _digest(secret), "at": stamp()})
+    row = _Held(*found[0]) if found else None
     if row is None or (row.account is not None and row.disabled is not False):
         return None
-    roles = frozenset(row.roles) if row.account is None else frozenset(row.roles) & frozenset(row.owner_roles)
+    roles = frozenset(row.roles) if row.account is None else frozenset(row.roles) & frozenset(row.owner_roles or ())
     return Principal(f"{HOLDER}{row.name}", issuer, roles, row.name, service=_service(row))
 
 
 def has_ended(engine: Engine, subject: str) -> bool:
     """Whether the token of the principal `token:NAME` was revoked, is over, or has lost its account since."""
-    with engine.connect() as connection:
-        asked = {"is_name": subject.removeprefix(HOLDER), "at": stamp()}
-        return connection.execute(_ENDED, asked).first() is not None
+    return bool(_ENDED.ask(engine, {"is_name": subject.removeprefix(HOLDER), "at": stamp()}))
 
 
 def revoke_token(engine: Engine, name: str) -> None:
@@ -340,8 +339,21 @@ _LASTS: ColumnElement[bool] = and_(
     _tokens.c.revoked.is_(False), or_(_tokens.c.expires_at.is_(None), _tokens.c.expires_at > bindparam("at"))
 )
 _WITH_OWNER = _tokens.join(_accounts, _tokens.c.account == _accounts.c.name, isouter=True)
-# statements that every request asks are made once: making one costs more than asking it
-_HELD = (
+
+
+class _Held(NamedTuple):
+    """What `_HELD` finds."""
+
+    name: str
+    account: str | None
+    roles: list[Role]
+    actions: list[str] | None
+    datasets: list[str] | None
+    owner_roles: list[Role] | None
+    disabled: bool | None
+
+
+_HELD = Prepared(
     select(
         _tokens.c.name,
         _tokens.c.account,
@@ -354,7 +366,7 @@ _HELD = (
     .select_from(_WITH_OWNER)
     .where(_tokens.c.digest == bindparam("is_digest"), _LASTS)
 )
-_ENDED = (
+_ENDED = Prepared(
     select(_tokens.c.name)
     .select_from(_WITH_OWNER)
     .where(_tokens.c.name == bindparam("is_name"), or_(not_(_LASTS), _accounts.c.disabled.is_(True)))

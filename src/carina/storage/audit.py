@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,20 +17,21 @@ from sqlalchemy import Connection, Engine, bindparam, insert, select, update
 
 from carina.errors import Conflict
 from carina.model.clock import stamp
+from carina.storage.prepared import Prepared
 from carina.storage.schema import node_tables
 
 FIRST = "0" * 64
 FIELDS = ("seq", "at", "actor", "action", "subject", "details", "previous")  # of which the digest is made
 _audit = node_tables.tables["audit"]
 _head = node_tables.tables["audit_head"]
-_ADD = insert(_audit)
-_MOVE = (
+_ADD = Prepared(insert(_audit))
+_MOVE = Prepared(
     update(_head)
     .where(_head.c.id == 1)
     .values(seq=_head.c.seq + bindparam("more"))
     .returning(_head.c.seq, _head.c.digest)
 )
-_CLOSE = update(_head).where(_head.c.id == 1).values(digest=bindparam("last"))
+_CLOSE = Prepared(update(_head).where(_head.c.id == 1).values(digest=bindparam("last")))
 
 
 @dataclass(frozen=True)
@@ -79,17 +80,18 @@ class AuditTrail:
         if not rows:
             return []
         with self._transaction(connection) as current:
-            head = current.execute(_MOVE, {"more": len(rows)}).one_or_none()
-            if head is None:
+            heads = _MOVE.run(current, {"more": len(rows)})
+            if not heads:
                 raise Conflict("The audit trail has no head.", "Restore the records from a back-up.")
-            first, previous, at = head.seq - len(rows) + 1, head.digest, stamp()
+            [(last, previous)], at = heads, stamp()
+            first = last - len(rows) + 1
             made = []
             for number, row in enumerate(rows, first):
                 fields = {"seq": number, "at": at, **row._asdict(), "previous": previous}
                 previous = digest_of(fields)
                 made.append({**fields, "digest": previous})
-            current.execute(_ADD, made)
-            current.execute(_CLOSE, {"last": previous})
+            _ADD.run_all(current, made)
+            _CLOSE.run(current, {"last": previous})
             return list(range(first, first + len(rows)))
 
     def verify(self) -> int:
@@ -97,12 +99,14 @@ class AuditTrail:
         with self._engine.connect() as connection:
             head = connection.execute(select(_head).where(_head.c.id == 1)).one_or_none()
             count, previous = 0, FIRST
-            rows = connection.execution_options(yield_per=1000).execute(select(_audit).order_by(_audit.c.seq))
-            for row in rows.mappings():
-                count += 1
-                if row["seq"] != count or row["previous"] != previous or row["digest"] != digest_of(dict(row)):
-                    raise _broken(count)
-                previous = row["digest"]
+            wanted = select(_audit).order_by(_audit.c.seq)
+            # Closed by hand: where a row is broken, PostgreSQL still has a cursor open with the rows after it.
+            with closing(connection.execution_options(yield_per=1000).execute(wanted)) as rows:
+                for row in rows.mappings():
+                    count += 1
+                    if row["seq"] != count or row["previous"] != previous or row["digest"] != digest_of(dict(row)):
+                        raise _broken(count)
+                    previous = row["digest"]
             if head is None or (head.seq, head.digest) != (count, previous):
                 raise _broken(count + 1)
         return count

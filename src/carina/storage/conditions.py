@@ -54,7 +54,8 @@ def _one_of(number: int, match: Match) -> Term:
         one = len(match.values) == 1
         return _term(number, match, "equal", match.values[0]) if one else _term(number, match, "in", [*match.values])
     wanted = float(match.values[0])
-    return _term(number, match, "equal", int(wanted)) if wanted.is_integer() else _term(number, match, "never", None)
+    possible = wanted.is_integer() and -(2**31) <= wanted < 2**31  # PS3.5 table 6.2-1; PostgreSQL has no others there
+    return _term(number, match, "equal", int(wanted)) if possible else _term(number, match, "never", None)
 
 
 def _term(number: int, match: Match, how: How, value: object) -> Term:

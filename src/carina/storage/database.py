@@ -141,9 +141,9 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
                 connection.execute(f"PRAGMA {pragma}")
                 break
             except sqlite3.Error as error:
-                explained = _explained(error)
-                if not isinstance(explained, Busy) or time.monotonic() > until:
-                    raise explained or error from error
+                better = explained(error)
+                if not isinstance(better, Busy) or time.monotonic() > until:
+                    raise better or error from error
                 time.sleep(0.05)  # new records: SQLite itself does not wait to make them WAL
 
 
@@ -155,17 +155,17 @@ def _begin(connection: Connection) -> None:
     try:
         raw.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
     except sqlite3.Error as error:
-        raise _explained(error) or error from error
+        raise explained(error) or error from error
 
 
 def _explain(context: ExceptionContext) -> None:
     error = context.original_exception
-    explained = _explained(error) if isinstance(error, sqlite3.Error) else None
-    if explained is not None:
-        raise explained from error
+    better = explained(error) if isinstance(error, sqlite3.Error) else None
+    if better is not None:
+        raise better from error
 
 
-def _explained(error: sqlite3.Error) -> CarinaError | None:
+def explained(error: sqlite3.Error) -> CarinaError | None:
     """What a person can do about it; None for a fault of our own."""
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:

@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -31,6 +31,20 @@ def make_folder(folder: Path) -> None:
             synchronise(path.parent)
     except OSError as error:
         raise _explained(error) from error
+
+
+def make_folders(parent: Path, folders: Iterable[Path]) -> None:
+    """Folders in one parent, for the owner only; durable together, also those that another process has just made.
+
+    Raises `Full`.
+    """
+    try:
+        for folder in folders:
+            with suppress(FileExistsError):
+                folder.mkdir(0o700)
+    except OSError as error:
+        raise _explained(error) from error
+    synchronise(parent)
 
 
 class Aside:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from carina.errors import NotFound
 from carina.model.instance import CleanInstance
-from carina.storage.files import Aside, make_folder, place, remove_durably, sweep, synchronise
+from carina.storage.files import Aside, make_folder, make_folders, place, remove_durably, sweep, synchronise
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -67,10 +67,11 @@ class InstanceWriter(ABC):
 
 
 class FileInstances:
-    """Files in 256 folders, `ab/<sha256>.dcm`, readable by the owner only. More folders would cost one for each image."""
+    """Files in 256 folders, `ab/<sha256>.dcm`, readable by the owner only; more would cost a folder for each image."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._shards: set[Path] = set()  # those that are known to be there
         make_folder(folder)
 
     def put(self, instance: CleanInstance) -> str:
@@ -81,10 +82,14 @@ class FileInstances:
         """See `InstanceStore.put_all`; each folder is synchronised once."""
         contents = [hashlib.sha256(instance.data).hexdigest() for instance in instances]
         paths = [self._path(content) for content in contents]
+        shards = {path.parent for path in paths}
+        if new := shards - self._shards:
+            make_folders(self._folder, new)
+            self._shards |= new
         for path, content, instance in zip(paths, contents, instances, strict=True):
             if not _holds(path, content):
                 _place(path, [instance.data])
-        for folder in {path.parent for path in paths}:  # also of those that another process may just have moved there
+        for folder in shards:  # also of those that another process may just have moved there
             synchronise(folder)
         return contents
 
@@ -229,7 +234,7 @@ class MemoryWriter(InstanceWriter):
 
 
 def _place(path: Path, parts: Sequence[ReadableBuffer]) -> None:
-    """Write a file; its folder is there except for the first one of a shard."""
+    """Write a file; its folder is there, unless somebody has removed it."""
     try:
         place(path, parts)
     except FileNotFoundError:
@@ -239,6 +244,8 @@ def _place(path: Path, parts: Sequence[ReadableBuffer]) -> None:
 
 def _holds(path: Path, content: str) -> bool:
     """Whether the file is there and whole."""
+    if not path.exists():  # as ever but in a retry
+        return False
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest() == content

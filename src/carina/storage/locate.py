@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Select, Text, bindparam, cast, select
+from sqlalchemy import BindParameter, Connection, Engine, Select, Text, bindparam, cast, select
 
 from carina.errors import NotFound
 from carina.model.ids import Uid
 from carina.storage.members import Members, instances_within
+from carina.storage.prepared import Prepared
 from carina.storage.schema import frame_tables, instances
 
 
@@ -45,6 +46,7 @@ _SERIES: BindParameter[str] = bindparam("series")
 _UID: BindParameter[str] = bindparam("uid")
 # By one key that has an index; what else the address names is compared with what that finds.
 _ONE = select(*_COLUMNS).where(instances.c.uid == _UID)
+_ONE_OF_ALL = Prepared(_ONE)
 _OF_SERIES = select(*_COLUMNS).where(instances.c.series_uid == _SERIES).order_by(*_ORDER)
 _OF_STUDY = select(*_COLUMNS).where(instances.c.study_uid == _STUDY).order_by(*_ORDER)
 _TABLE = select(frame_tables.c.frames).where(frame_tables.c.content == bindparam("content"))
@@ -71,7 +73,15 @@ def locate(
     if within is not None:
         wanted = wanted.where(instances_within(within))
     names = {"study": study} if series is None else {"series": series} if uid is None else {"uid": uid}
-    found = [Located(*row) for row in connection.execute(wanted, names)]
+    return _inside([Located(*row) for row in connection.execute(wanted, names)], study, series)
+
+
+def locate_one(engine: Engine, study: str, series: str, uid: str) -> list[Located]:
+    """`locate` of one instance, among all."""
+    return _inside([Located(*row) for row in _ONE_OF_ALL.ask(engine, {"uid": uid})], study, series)
+
+
+def _inside(found: list[Located], study: str, series: str | None) -> list[Located]:
     inside = [one for one in found if one.study_uid == study and series in (None, one.series_uid)]
     if not inside:
         raise NotFound("The archive has no such study, series or instance.")

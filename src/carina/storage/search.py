@@ -11,6 +11,7 @@ first member stands for both, and an instance's own for itself; only the order o
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -259,13 +260,14 @@ def _stream(
     names = tuple(result.keys())
     read = [(name, _Reader()) for name in _IN_JSON if name in names]
     known: dict[str, list[SeriesSize]] = {}
-    for part in result.partitions():
-        deadline.keep()
-        rows = [dict(zip(names, row, strict=True)) for row in part]
-        for row in rows:
-            for name, reader in read:
-                row[name] = reader.read(row[name])
-        yield from rows if within is None else _of_members(connection, within, rows, known)
+    with closing(result):  # whoever stops reading leaves no cursor open
+        for part in result.partitions():
+            deadline.keep()
+            rows = [dict(zip(names, row, strict=True)) for row in part]
+            for row in rows:
+                for name, reader in read:
+                    row[name] = reader.read(row[name])
+            yield from rows if within is None else _of_members(connection, within, rows, known)
 
 
 class _Reader:

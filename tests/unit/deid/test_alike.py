@@ -66,6 +66,37 @@ def test_one_engine_gives_a_series_as_an_engine_for_each_instance_does(seed: int
     assert taken_over.count(True) > 10
 
 
+def _with_private(number: int, creator: str, safe: str, unsafe: str | None) -> bytes:
+    """A CT with a block of two private elements on the safe list under one creator, and one that is on no list."""
+    dataset = pydicom.dcmread(BytesIO(ct(number=number)))
+    dataset.add_new(0x00E10010, "LO", creator)
+    dataset.add_new(0x00E11021, "DS", safe)
+    dataset.add_new(0x00E11022, "DS", "7.5" if safe == "1.5" else "")
+    if unsafe is not None:
+        dataset.add_new(0x00E110FE, "LO", unsafe)
+    dataset.save_as(file := BytesIO())
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("profile", ["basic", "research"])
+@pytest.mark.parametrize("seed", range(3))
+def test_private_elements_that_differ_are_taken_over_with_their_creators(
+    profile: str, seed: int, taken_over: list[bool]
+) -> None:
+    handling = Handling(LUNG, load_profile(profile), HANDLING.keys)
+    choose, engine = random.Random(seed), Engine(handling)
+    creators = set()
+    for number in range(40):
+        creator, safe = choose.choice(("ELSCINT1", "ELSCINT1", "NOBODY")), choose.choice(("1.5", "2.5", ""))
+        data = _with_private(number, creator, safe, choose.choice(("Okafor", "4711", None)))
+        one, other = engine.clean(data), Engine(handling).clean(data)
+        assert one.actions == other.actions and one.data == other.data
+        creators.add(b"ELSCINT1" in one.data)
+        assert b"NOBODY" not in one.data and b"Okafor" not in one.data
+    assert taken_over.count(True) > 10
+    assert creators == ({True, False} if profile == "research" else {False})
+
+
 def test_an_instance_without_its_uid_is_not_taken_for_the_one_before() -> None:
     engine = Engine(HANDLING)
     engine.clean(data := ct())

@@ -15,6 +15,7 @@ from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEGBaseline8Bit,
     RLELossless,
@@ -153,3 +154,28 @@ def test_single_bits_that_begin_inside_a_byte_have_no_places() -> None:
     dataset.HighBit, dataset.NumberOfFrames, dataset.PixelData = 0, 2, b"\1\2\3\4"
     told = described(part10(dataset))
     assert told.layout.offset is not None and told.layout.size is None and told.layout.table is None
+
+
+def of_syntax(syntax: str, dataset: bytes) -> bytes:
+    value = syntax.encode() + b"\0" * (len(syntax) % 2)
+    return bytes(128) + b"DICM\2\0\x10\0UI" + struct.pack("<H", len(value)) + value + dataset
+
+
+@pytest.mark.parametrize(
+    ("syntax", "dataset"),
+    [
+        (DeflatedExplicitVRLittleEndian, b"\xff\xff\xff\xff"),
+        (ExplicitVRLittleEndian, b"\x08\0\x50\x11EI\2\0ab"),
+        (ExplicitVRLittleEndian, b"\x08\0\x08\0C\xad\2\0ab"),
+        ("1.2.840\x18", b"\x08\0\x60\0CS\2\0CT"),
+    ],
+    ids=["damaged-deflated", "unknown-vr", "no-letters-for-a-vr", "no-uid-for-a-syntax"],
+)
+def test_what_only_pydicom_could_read_and_cannot_is_refused_in_our_own_words(syntax: str, dataset: bytes) -> None:
+    with pytest.raises(CarinaError):
+        described(of_syntax(syntax, dataset))
+
+
+def test_a_file_that_names_no_transfer_syntax_is_described_as_it_is_parsed() -> None:
+    data = bytes(128) + b"DICM\x08\0\x60\0CS\2\0CT"
+    assert orjson.loads(described(data).header) == by_pydicom(data)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from carina.dicom.levels import tag_of
 from carina.dicom.matching import matches
 from carina.dicom.query import MAX_RESULTS, Match, Query, parse_query
 from carina.errors import InvalidQuery
@@ -78,6 +79,13 @@ def test_an_empty_value_and_a_star_match_all_and_ask_for_the_attribute() -> None
     assert query == Query("study", include=frozenset({"00080050", "00100010"}))
 
 
+@pytest.mark.parametrize("name", ["StudyDescription", "PatientName", "StudyDate", "StudyInstanceUID"])
+def test_a_value_of_blanks_is_an_empty_one(name: str) -> None:
+    """PS3.5 section 6.2: blanks that pad a value mean nothing; DIMSE pads each to an even length."""
+    query = parse_query([(name, "  ")], "study")
+    assert query.matches == () and query.include == {tag_of(name)}
+
+
 def test_paging_and_fields_are_read() -> None:
     query = parse_query(
         [("limit", "5"), ("offset", "10"), ("includefield", "StudyDescription,00100040"), ("includefield", "all")],
@@ -114,6 +122,8 @@ def test_attributes_of_lower_levels_and_fuzzy_matching_are_told_to_be_unsupporte
         ("StudyDate", "yesterday"),
         ("StudyDate", "-"),
         ("SeriesNumber", "one"),
+        ("StudyDescription", " \\ "),
+        ("PatientName", "\\"),
         ("StudyInstanceUID", "1.2;drop"),
         ("fuzzymatching", "perhaps"),
         ("RequestAttributesSequence", "x"),

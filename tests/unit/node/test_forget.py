@@ -184,6 +184,16 @@ def test_what_comes_later_is_refused(node: Node) -> None:
         assert left_in(node, theirs(node)) == set()
 
 
+def test_what_comes_later_from_a_source_without_project_is_refused(node: Node) -> None:
+    forgotten(node, projects=[BREAST])
+    for one in (WHO, OTHER):
+        receive(node, ct(one), Source("aet", "NOBODY"))
+    assert drain(node) == ["forgotten", "quarantined"]
+    assert node.spool.names() == [] and len(node.quarantine.names()) == 1
+    [row] = node.audit.entries(5, action="refused-forgotten")
+    assert row.actor == "aet:(not assigned)" and row.subject == ""
+
+
 def test_one_project_may_forget_alone(node: Node) -> None:
     fill(node)
     gone = forgotten(node, projects=[BREAST])

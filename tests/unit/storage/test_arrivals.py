@@ -100,8 +100,8 @@ def test_two_processes_never_claim_the_same(engine: Engine, tmp_path: Path) -> N
     ids = arrive(engine, 60)
     code = """
 from carina.storage import arrivals
-from carina.storage.database import open_engine
-engine = open_engine(folder / "records.sqlite")
+from tests.records import new_records
+engine = new_records(folder / "records.sqlite", "node")
 print("ready", flush=True)
 sys.stdin.readline()
 while (arrival := arrivals.claim(engine, arguments[0])) is not None:

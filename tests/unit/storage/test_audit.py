@@ -126,8 +126,8 @@ def test_what_json_cannot_say_is_refused_and_leaves_the_trail_whole(trail: Audit
 def test_processes_append_at_once_to_one_chain(engine: Engine, trail: AuditTrail, tmp_path: Path) -> None:
     code = """
 from carina.storage.audit import AuditTrail
-from carina.storage.database import open_engine
-trail = AuditTrail(open_engine(folder / "records.sqlite"))
+from tests.records import new_records
+trail = AuditTrail(new_records(folder / "records.sqlite", "node"))
 for number in range(25):
     trail.append("archived", arguments[0], str(number))
 """

@@ -89,6 +89,8 @@ def test_studies_are_matched(connection: Connection, pairs: dict[str, str], stud
         ("series", {"Modality": "CT"}, 2),
         ("series", {"SeriesNumber": "2"}, 1),
         ("series", {"SeriesNumber": "2.5"}, 0),
+        ("series", {"SeriesNumber": "2147483648"}, 0),
+        ("instance", {"InstanceNumber": "-999999999999"}, 0),
         ("series", {"SeriesDescription": "th*"}, 1),
         ("series", {"ModalitiesInStudy": "SEG"}, 2),
         ("series", {"StudyDate": "20200101-", "Modality": "SEG"}, 1),

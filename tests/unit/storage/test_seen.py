@@ -39,9 +39,9 @@ def test_of_processes_that_get_the_same_message_one_finds_it_new(tmp_path: Path)
     code = """
 from datetime import timedelta
 from carina.model.clock import now
-from carina.storage.database import open_engine
+from tests.records import new_records
 from carina.storage.seen import first_time
-engine = open_engine(folder / "records.sqlite")
+engine = new_records(folder / "records.sqlite", "node")
 print("ready", flush=True)
 sys.stdin.readline()
 print(sum(first_time(engine, "n-a", str(number), now() + timedelta(minutes=1)) for number in range(20)))

@@ -8,13 +8,15 @@ persons. Each element that differs is cleaned by its rule as ever.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, KeysView
+from collections.abc import Iterator, KeysView, Set
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from pydicom.tag import BaseTag
 
 from carina.deid.engine.admission import Admission
+from carina.deid.engine.header import block_of, is_creator
 from carina.deid.engine.memo import Context, Entry
 from carina.deid.engine.needles import Needle
 from carina.deid.engine.walker import Pieces
@@ -115,19 +117,24 @@ class CleanHeader:
     size: int
     fragments: bytes = field(repr=False)
 
+    @cached_property
+    def set_of_entries(self) -> frozenset[Entry]:
+        """The elements as they came, in no order."""
+        return frozenset(self.entries)
+
     def like_this(self, entries: list[Entry], shared: Shared) -> CleanHeader | None:
         """The clean header of these elements; None where they differ too much."""
         if shared != self.shared or self.fragments:
             return None
-        here, there = set(self.entries), set(entries)
-        gone, new = here - there, there - here
+        there = set(entries)
+        gone, new = self.set_of_entries - there, there - self.set_of_entries
         if len(gone) + len(new) > _MOST_DIFFERENT or not self._may_differ(gone, new):
             return None
         if any(entry.words for entry in (*gone, *new)) and words_of(entries) != self.words:
             return None
         return self._with(entries, gone, new)
 
-    def _may_differ(self, gone: set[Entry], new: set[Entry]) -> bool:
+    def _may_differ(self, gone: Set[Entry], new: Set[Entry]) -> bool:
         before, now = {entry.number for entry in gone}, {entry.number for entry in new}
         if self.for_all and before != now:
             return False
@@ -136,18 +143,21 @@ class CleanHeader:
         differing = (before | now) - (
             {_INSTANCE} if _INSTANCE in now else set()
         )  # asked for, but only whether it is there
-        return self.asked.isdisjoint(differing) and not any(tag >> 16 & 1 for tag in differing)
+        return self.asked.isdisjoint(differing)
 
-    def _with(self, entries: list[Entry], gone: set[Entry], new: set[Entry]) -> CleanHeader:
+    def _with(self, entries: list[Entry], gone: Set[Entry], new: Set[Entry]) -> CleanHeader:
         elements, actions = dict(self.elements), self.actions.copy()
         for entry in gone:
             actions.subtract(self.context.clean(entry).actions)
-            elements.pop(entry.number, None)
+            if not is_creator(entry.number):  # what stands there was put beside the elements of its block
+                elements.pop(entry.number, None)
         for entry in new:
             clean = self.context.clean(entry)
             actions.update(clean.actions)
             if clean.data:
                 elements[entry.number] = clean.data
+        if blocks := {block_of(entry.number) for entry in (*gone, *new) if self.context.clean(entry).data} - {0}:
+            self._put_creators(elements, entries, blocks)
         same = {needle for entry in gone for needle in entry.needles} == {
             needle for entry in new for needle in entry.needles
         }
@@ -158,6 +168,15 @@ class CleanHeader:
             actions=+actions,
             needles=self.needles if same else needles_of(entries),
         )
+
+    def _put_creators(self, elements: dict[int, bytes], entries: list[Entry], blocks: set[int]) -> None:
+        """Beside the private elements of these blocks that stay, the creators of the blocks; no others."""
+        for reserved in blocks:
+            elements.pop(reserved, None)
+        for entry in entries:
+            reserved = block_of(entry.number)
+            if reserved in blocks and entry.creator and self.context.clean(entry).data:
+                elements[reserved] = self.context.creator(reserved, entry.creator)
 
 
 def _is_text(value: object) -> bool:

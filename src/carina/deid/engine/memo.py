@@ -19,7 +19,7 @@ from pydicom.filewriter import correct_ambiguous_vr, write_data_element
 from pydicom.tag import BaseTag
 from pydicom.valuerep import AMBIGUOUS_VR
 
-from carina.deid.engine.header import Header, block_of, is_creator
+from carina.deid.engine.header import Header, block_of
 from carina.deid.engine.needles import uids_in
 from carina.deid.engine.verify import sought_in
 from carina.deid.engine.walker import Pieces
@@ -141,11 +141,12 @@ class Memo:
         creators: dict[int, bytes] = {}
         for tag, start, _, end in found.elements:
             raw = key = data[start:end]
-            if tag & 0x10000:
-                if is_creator(tag):
+            if tag & 0x10000:  # private: an element means what its creator says, see `is_creator` and `block_of`
+                number = tag & 0xFFFF
+                if number >= 0x1000:
+                    key = creators.get(tag & 0xFFFF0000 | number >> 8, b"") + raw
+                elif 0x10 <= number <= 0xFF:
                     creators[tag] = raw
-                else:
-                    key = creators.get(block_of(tag), b"") + raw
             entry = shelf.get(key)
             if entry is None:
                 missing.append((len(entries), tag, key, raw))

@@ -132,20 +132,21 @@ def _root(data: bytes, size: int, start: int, syntax: str, head_only: bool) -> P
 def _explicit_elements(data: bytes, place: int, size: int) -> list[Piece]:
     """The elements from `place` on; the last may reach beyond `size`."""
     elements: list[Piece] = []
-    last = -1
+    last, short, long_ones = -1, _SHORT_HEADER, _LONG_HEADER
     while place < size:
-        header = data if place + 12 <= size else data[place : place + 8] + bytes(4)  # an empty element at the end
-        group, number, vr, length, long = _EXPLICIT(header, place if header is data else 0)
+        header, at = (data, place) if place + 12 <= size else (data[place : place + 8] + bytes(4), 0)  # empty, the last
+        group, number, vr, length, long = _EXPLICIT(header, at)
         tag = group << 16 | number
-        if vr in _SHORT_HEADER:
-            value = place + 8
-        elif vr in _LONG_HEADER:
-            value, length = place + 12, long
-        else:
-            raise _Unusual
         if tag <= last:
             raise _Unusual
-        end = value + length if length != _UNDEFINED else _end_of_undefined(data, (tag, place, value, size), False)
+        if vr in short:
+            value = place + 8
+            end = value + length
+        elif vr in long_ones:
+            value = place + 12
+            end = value + long if long != _UNDEFINED else _end_of_undefined(data, (tag, place, value, size), False)
+        else:
+            raise _Unusual
         elements.append((tag, place, value, end))
         place, last = end, tag
     return elements

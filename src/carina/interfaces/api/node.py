@@ -170,4 +170,5 @@ def _tally_to_json(sums: Tally) -> dict[str, Any]:
         "archived": sums.archived,
         "unchanged": sums.unchanged,
         "quarantined": {reason.value: number for reason, number in sums.quarantined.items()},
+        "forgotten": sums.forgotten,
     }

@@ -25,7 +25,7 @@ from carina.errors import BadInput
 from carina.interfaces.api.problems import problem
 from carina.interfaces.dicomweb import multipart
 from carina.interfaces.dicomweb.conditions import Reply, boundary_of, judge, unchanged
-from carina.interfaces.dicomweb.opening import Reader
+from carina.interfaces.dicomweb.opening import Enter, Reader
 from carina.node.retrieve import Handed, handing_out, still_granted
 from carina.node.site import Node
 from carina.node.spans import Piece, Span, fetch, size_of
@@ -119,6 +119,18 @@ async def give_ready(
     """
     begin = partial(_begin, node, request, reader, make)
     answer, written = await (work(begin) if heavy else run_in_threadpool(begin))
+    if written is not None:
+        await asyncio.wrap_future(written)
+    return answer
+
+
+async def give_at_once(node: Node, request: Request, enter: Enter, make: Callable[[Reader], Ready | T]) -> Response | T:
+    """`give_ready` for whoever asks, who is judged in the same thread: for what is asked for most."""
+
+    def begin(reader: Reader) -> tuple[Response | T, Future[None] | None]:
+        return _begin(node, request, reader, partial(make, reader))
+
+    answer, written = await enter(begin)
     if written is not None:
         await asyncio.wrap_future(written)
     return answer

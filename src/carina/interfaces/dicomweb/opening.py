@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -33,22 +33,51 @@ class Reader:
     actions: Sequence[Action]
 
 
-Opener: TypeAlias = Callable[[Request, Sequence[Action]], Awaitable[Reader]]
-"""Who asks, and what they may touch, by the first of the actions that is granted to them. Raises `NotAllowed`."""
+T = TypeVar("T")
+Judged: TypeAlias = Callable[[Request, Sequence[Action], Callable[[Reader], Any]], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Opener:
+    """Who asks, and what they may touch, by the first of the actions that is granted to them. Raises `NotAllowed`."""
+
+    judged: Judged
+
+    async def __call__(self, request: Request, actions: Sequence[Action]) -> Reader:
+        """Whoever asks."""
+        return await self.then(request, actions, _itself)
+
+    async def then(self, request: Request, actions: Sequence[Action], function: Callable[[Reader], T]) -> T:
+        """What the function makes of whoever asks, in the thread in which they are judged: a change of threads costs
+        more than most questions.
+        """
+        made: T = await self.judged(request, actions, function)
+        return made
+
+
+class Enter(Protocol):
+    """`Opener.then` for one request."""
+
+    def __call__(self, function: Callable[[Reader], T], /) -> Awaitable[T]:
+        """What the function makes of whoever asks."""
+
+
+def _itself(reader: Reader) -> Reader:
+    return reader
 
 
 def by_staff(node: Node, identity: Identity) -> Opener:
     """The node's own staff and services, who read the whole archive, or the dataset that the address names, `{iri}`."""
 
-    async def open_archive(request: Request, actions: Sequence[Action]) -> Reader:
+    async def open_archive(request: Request, actions: Sequence[Action], function: Callable[[Reader], T]) -> T:
         dataset = request.path_params.get("iri")
 
-        def judged(who: Principal) -> Reader:
-            return Reader(who, granted(node, who, dataset, actions), actions)
+        def judged(who: Principal) -> T:
+            return function(Reader(who, granted(node, who, dataset, actions), actions))
 
         return await identity.judged(request, judged)
 
-    return open_archive
+    return Opener(open_archive)
 
 
 def by_visit(node: Node, cookie: str) -> Opener:
@@ -58,12 +87,13 @@ def by_visit(node: Node, cookie: str) -> Opener:
              with `Authorization` is judged by that alone
     """
 
-    async def open_dataset(request: Request, actions: Sequence[Action]) -> Reader:
+    async def open_dataset(request: Request, actions: Sequence[Action], function: Callable[[Reader], T]) -> T:
         kept = None if "authorization" in request.headers else request.cookies.get(cookie)
         secret = bearer(request) or kept
-        return await run_in_threadpool(_visitor, node, secret, request.path_params["iri"], actions)
+        dataset = request.path_params["iri"]
+        return await run_in_threadpool(lambda: function(_visitor(node, secret, dataset, actions)))
 
-    return open_dataset
+    return Opener(open_dataset)
 
 
 def _visitor(node: Node, secret: str | None, dataset: str, actions: Sequence[Action]) -> Reader:

@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any as Json
 
 import orjson
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -19,7 +19,7 @@ from carina.errors import BadInput
 from carina.interfaces.api.problems import problem
 from carina.interfaces.dicomweb.giving import PIECE, give_document
 from carina.interfaces.dicomweb.media import DICOM_JSON, accepted, fits
-from carina.interfaces.dicomweb.opening import Reader
+from carina.interfaces.dicomweb.opening import Enter, Reader
 from carina.model.ids import uid
 from carina.node.authorise import members
 from carina.node.retrieve import is_picture, may_retrieve, still_granted
@@ -45,22 +45,30 @@ class Page:
     more: bool
 
 
-async def search(node: Node, request: Request, level: Level, reader: Reader) -> Response:
+async def search(node: Node, request: Request, level: Level, enter: Enter) -> Response:
     """What the address asks for, as DICOM JSON; 204 when there is nothing."""
-    if not accepts_json(request):
+    found = await enter(partial(_search, node, request, level))
+    if found is None:
         return not_json()
-    pairs = [(name, value) for name, value in request.query_params.multi_items() if name != "accept"]
-    query = parse_query(pairs, level, moments=True)
-    named = {name: uid(value) for name, value in request.path_params.items() if name in _PATH_TAGS}
-    path = [Match(_PATH_TAGS[name], "UI", "one-of", (value,)) for name, value in named.items()]
-    query = replace(query, matches=(*path, *query.matches))
-    page = await run_in_threadpool(_page, node, reader, query, frozenset(named), root_of(request))
+    reader, query, page = found
     headers = {"Warning": warning} if (warning := _warning(query, page)) else {}
     if not page.rows:
         return Response(status_code=204, headers=headers)
     if len(page.data) <= PIECE:
         return Response(page.data, 200, headers, DICOM_JSON)
     return await give_document(node, reader, page.data, DICOM_JSON, headers)
+
+
+def _search(node: Node, request: Request, level: Level, reader: Reader) -> tuple[Reader, Query, Page] | None:
+    """What is found for the reader; None when the client does not take it as it comes."""
+    if not accepts_json(request):
+        return None
+    pairs = [(name, value) for name, value in request.query_params.multi_items() if name != "accept"]
+    query = parse_query(pairs, level, moments=True)
+    named = {name: uid(value) for name, value in request.path_params.items() if name in _PATH_TAGS}
+    path = [Match(_PATH_TAGS[name], "UI", "one-of", (value,)) for name, value in named.items()]
+    query = replace(query, matches=(*path, *query.matches))
+    return reader, query, _page(node, reader, query, frozenset(named), root_of(request))
 
 
 def _page(node: Node, reader: Reader, query: Query, named: frozenset[str], root: str) -> Page:

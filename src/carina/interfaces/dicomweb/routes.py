@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence, Set
+from functools import partial
 from typing import TypeAlias
 
 from starlette.requests import Request
@@ -75,9 +76,8 @@ def dicomweb_routes(node: Node, opens: Opener, url: str = "", *, stores: bool = 
 def _search_routes(node: Node, opens: Opener, url: str) -> list[Route]:
     def route(path: str, level: Level) -> Route:
         async def search(request: Request) -> Response:
-            reader = await opens(request, LOOK_UP)
             request.state.address = url
-            return _private(await qido.search(node, request, level, reader))
+            return _private(await qido.search(node, request, level, partial(opens.then, request, LOOK_UP)))
 
         return Route(path, search, methods=["GET"])
 
@@ -96,8 +96,12 @@ def _retrieve_routes(node: Node, opens: Opener, url: str) -> list[Route]:
 
         return Route(resource.path, retrieve, methods=["GET"])
 
+    async def frames(request: Request) -> Response:
+        request.state.address = url
+        return _private(await wado.frames(node, request, partial(opens.then, request, RETRIEVE)))
+
     return [
-        route(PIXELS, RETRIEVE, wado.frames),
+        Route(PIXELS.path, frames, methods=["GET"]),
         *(route(resource, RETRIEVE, wado.retrieve) for resource in OBJECTS),
         *(route(resource, LOOK_UP, metadata) for resource in METADATA),
         *(route(resource, VIEW, rendered) for resource in RENDERED),

@@ -16,7 +16,7 @@ from carina.errors import BadInput, InvalidInstance
 from carina.interfaces.api.problems import problem
 from carina.interfaces.dicomweb.bounds import require_decodable, require_whole_decodable
 from carina.interfaces.dicomweb.conditions import tag_of
-from carina.interfaces.dicomweb.giving import Part, Ready, give, give_ready, in_parts, work
+from carina.interfaces.dicomweb.giving import Part, Ready, give, give_at_once, give_ready, in_parts, work
 from carina.interfaces.dicomweb.media import (
     ANY,
     DEFAULT_SYNTAX,
@@ -28,7 +28,7 @@ from carina.interfaces.dicomweb.media import (
     choose_frames,
     fits,
 )
-from carina.interfaces.dicomweb.opening import Reader
+from carina.interfaces.dicomweb.opening import Enter, Reader
 from carina.interfaces.dicomweb.parameters import frame_numbers
 from carina.interfaces.dicomweb.qido import address, root_of
 from carina.model.ids import uid
@@ -147,15 +147,14 @@ async def _files(node: Node, root: str, chosen: Sequence[tuple[Located, str]]) -
         yield _fields(root, one, form), await work(read, node, one)
 
 
-async def frames(node: Node, request: Request, reader: Reader) -> Response:
+async def frames(node: Node, request: Request, enter: Enter) -> Response:
     """Frames of an instance, as stored, decompressed or compressed anew, as the client accepts them."""
-    numbers = frame_numbers(request.path_params["frames"])
-    ranges = accepted(request)
 
-    def make() -> Ready | tuple[Located, FrameAnswer | None]:
+    def make(reader: Reader) -> Ready | tuple[Reader, list[int], Located, FrameAnswer | None]:
+        numbers = frame_numbers(request.path_params["frames"])
         [one] = located(node, request, reader)
         answer = choose_frames(
-            ranges,
+            accepted(request),
             one.transfer_syntax_uid,
             native_possible=can_be_native(one),
             alone=len(numbers) == 1,
@@ -165,14 +164,14 @@ async def frames(node: Node, request: Request, reader: Reader) -> Response:
         if answer is not None and not answer.made and (answer.stored or not spans.is_compressed(one)):
             lying = spans.frames(node, one, numbers)
         if answer is None or lying is None:
-            return one, answer
+            return reader, numbers, one, answer
         syntax = one.transfer_syntax_uid if answer.stored else DEFAULT_SYNTAX
         return _stored_frames(request, one, numbers, lying, answer=answer, syntax=syntax)
 
-    made = await give_ready(node, request, reader, make)
+    made = await give_at_once(node, request, enter, make)
     if isinstance(made, Response):
         return made
-    one, answer = made
+    reader, numbers, one, answer = made
     if answer is None:
         return not_acceptable()
     return await _made_frames(node, request, reader, one, numbers, answer=answer)

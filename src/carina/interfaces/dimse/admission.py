@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 from functools import lru_cache
 
+from pydicom.config import IGNORE
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import sop_class
 
@@ -103,7 +104,7 @@ def is_storage(abstract: str) -> bool:
     """
     if not _is_uid(abstract):
         return False
-    uid = UID(abstract)
+    uid = UID(abstract, IGNORE)  # it would warn, and quote what was sent
     if uid.is_private or uid.name == abstract or abstract in sop_class._STORAGE_CLASSES.values():
         return True
     return uid.type == "SOP Class" and "Storage" in uid.name and "Commitment" not in uid.name

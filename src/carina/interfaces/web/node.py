@@ -91,7 +91,7 @@ def _arrival_routes(node: Node, pages: Pages) -> list[Route]:
         await pages.identity.identify(request, STAFF)
         seen = await run_in_threadpool(overview, node, 10)
         sources = source_rows(node, seen.sources)
-        names = ("arrived", "archived", "unchanged", "quarantined", "waiting")
+        names = ("arrived", "archived", "unchanged", "quarantined", "forgotten", "waiting")
         sums = {name: sum(row[name] for row in sources) for name in names}
         return await pages.render(request, template, sums=sums, sources=sources, studies=seen.studies)
 
@@ -110,6 +110,7 @@ def source_rows(node: Node, tallies: tuple[Tally, ...]) -> list[dict[str, Any]]:
             "archived": tally.archived,
             "unchanged": tally.unchanged,
             "quarantined": sum(tally.quarantined.values()),
+            "forgotten": tally.forgotten,
             "waiting": tally.received,
             "done": int(charts.share(tally.total - tally.received, tally.total)),
         }

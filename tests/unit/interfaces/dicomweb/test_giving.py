@@ -28,25 +28,46 @@ from carina.errors import PermitDenied
 from carina.hub import permits as hub_permits
 from carina.interfaces.dicomweb import bounds, giving, qido, wado
 from carina.interfaces.dicomweb.metadata import metadata
-from carina.interfaces.dicomweb.opening import LOOK_UP, RETRIEVE, VIEW, Reader
+from carina.interfaces.dicomweb.opening import LOOK_UP, RETRIEVE, VIEW, Enter, Reader
 from carina.interfaces.dicomweb.rendered import rendered
 from carina.model.permit import Action
 from carina.model.principal import Principal
 from carina.node import visits
 from carina.node.retrieve import granted
+from carina.node.site import Node
 from carina.storage.index import StoredInstance, find_instance
 from carina.storage.schema import instances
 
 Handler = Callable[..., Awaitable[Response]]
 PARTS = "multipart/related; type="
+
+
+def let_in(reader: Reader) -> Enter:
+    """What lets this reader in, whom it judges no more."""
+    return lambda function: run_in_threadpool(function, reader)
+
+
+def search(node: Node, request: Request, reader: Reader) -> Awaitable[Response]:
+    return qido.search(node, request, "instance", let_in(reader))
+
+
+def frames(node: Node, request: Request, reader: Reader) -> Awaitable[Response]:
+    return wado.frames(node, request, let_in(reader))
+
+
 ANSWERS: dict[str, tuple[Handler, tuple[Action, ...], str, str]] = {
-    "search": (lambda node, request, reader: qido.search(node, request, "instance", reader), LOOK_UP, "*/*", ""),
+    "search": (
+        lambda node, request, reader: qido.search(node, request, "instance", let_in(reader)),
+        LOOK_UP,
+        "*/*",
+        "",
+    ),
     "metadata": (metadata, LOOK_UP, "*/*", ""),
     "object": (wado.retrieve, RETRIEVE, "application/dicom", ""),
     "objects": (wado.retrieve, RETRIEVE, f'{PARTS}"application/dicom"', ""),
-    "frame": (wado.frames, RETRIEVE, "application/octet-stream", "1"),
-    "frames": (wado.frames, RETRIEVE, f'{PARTS}"application/octet-stream"', "1,2,3"),
-    "frames made": (wado.frames, RETRIEVE, f'{PARTS}"image/jls"', "1,2,3"),
+    "frame": (frames, RETRIEVE, "application/octet-stream", "1"),
+    "frames": (frames, RETRIEVE, f'{PARTS}"application/octet-stream"', "1,2,3"),
+    "frames made": (frames, RETRIEVE, f'{PARTS}"image/jls"', "1,2,3"),
     "bulk data": (wado.bulk_data, RETRIEVE, "application/octet-stream", ""),
     "picture": (rendered, VIEW, "image/png", "1"),
     "pictures": (rendered, VIEW, f'{PARTS}"image/png"', "1,2,3"),
