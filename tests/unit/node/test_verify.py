@@ -151,8 +151,8 @@ def test_what_was_discarded_needs_no_bytes(node: Node) -> None:
 
 
 def test_files_without_a_row_are_counted_and_do_no_harm(node: Node) -> None:
-    orphan = node.folder / "store" / "ab" / "cd" / f"{'abcd' * 16}.dcm"
-    orphan.parent.mkdir(parents=True)
+    orphan = node.folder / "store" / "ab" / f"{'abcd' * 16}.dcm"
+    orphan.parent.mkdir(exist_ok=True)
     orphan.write_bytes(b"left by a process that was killed")
     assert verify(node).orphans == 0  # a worker may be about to write its row
     os.utime(orphan, (0, 0))

@@ -287,7 +287,7 @@ def test_a_destination_must_be_a_peer_with_a_place(tmp_path: Path) -> None:
         assert [one.Status for one in move(made, wanted, "WORKSTATION")] == [UNKNOWN_DESTINATION]
         assert entries(node, "released") == []
         assert [one.Status for one in move(made, wanted, "GONE")] == [UNKNOWN_DESTINATION]
-        assert made.send_c_find(asked("STUDY", StudyInstanceUID=""), FIND)
+        assert list(made.send_c_find(asked("STUDY", StudyInstanceUID=""), FIND))
 
 
 def test_what_the_destination_refuses_is_listed(tmp_path: Path) -> None:

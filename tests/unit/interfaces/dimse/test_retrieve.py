@@ -644,6 +644,7 @@ def test_what_was_held_for_a_peer_that_leaves_is_given_back(door: Door) -> None:
     try:
         roles = build_role(CT_CLASS, scp_role=True)
         made = ask(Door(door.scene, server.port), shown(who.secret), roles, on_store=leave)
+        made.dimse_timeout = 2  # it waits for an answer that will not come
         list(made.send_c_get(asked, GET))
         until = time.monotonic() + 5
         while server._server.outgoing.taken:
