@@ -28,7 +28,8 @@ T = TypeVar("T")
 
 AT_ONCE = 8  # parts of one request that are on their way to the disk
 THREADS = 32  # that write; what they finish at the same time becomes durable together
-MAX_PARTS = 100_000
+MAX_PARTS = 10_000
+MAX_STRANGE = 100  # parts of one request that are no DICOM instances; each of them is kept in quarantine
 MOST_IN_MEMORY = 256 * 2**20  # bytes of all requests together
 PATIENCE = 60.0  # s without a byte, after which a request is ended
 COME_AGAIN = 120  # s
@@ -180,6 +181,7 @@ class _Request:
         self._outcomes: dict[int, Outcome] = {}
         self._pending: dict[asyncio.Future[Outcome], int] = {}
         self._part: _Part | None = None
+        self._strange = 0  # parts that are no DICOM instances
 
     async def take_all(self, chunks: AsyncIterator[bytes], boundary: str) -> list[Outcome]:
         """What became of each part, in order.
@@ -237,7 +239,13 @@ class _Request:
         done, _ = await asyncio.wait(self._pending, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             number = self._pending.pop(task)
-            self._outcomes[number] = task.result()
+            outcome = self._outcomes[number] = task.result()
+            self._strange += outcome.failure == CANNOT_UNDERSTAND
+        if self._strange > MAX_STRANGE:
+            raise BadInput(
+                f"More than {MAX_STRANGE} parts of the request are no DICOM instances.",
+                "Send a DICOM file in each part.",
+            )
 
 
 def _answer(outcomes: list[Outcome]) -> dict[str, Json]:

@@ -17,6 +17,7 @@ from tests.archive import PACS, archive, message
 from tests.support import ct
 
 from carina.dicom.parse import identifiers
+from carina.errors import BadInput
 from carina.interfaces.dicomweb import stow
 from carina.node.parcel import unwrap
 from carina.node.site import Node
@@ -140,6 +141,14 @@ def test_more_parts_than_may_be_are_refused(
     monkeypatch.setattr(stow, "MAX_PARTS", 5)
     with pytest.raises(Exception, match="more than 5 parts"):
         store(node, cut(message([b"x"] * 1000)), reception)
+    assert reception.room.taken == 0
+
+
+def test_a_request_full_of_what_is_no_dicom_is_broken_off(node: Node, reception: stow.Reception) -> None:
+    with pytest.raises(BadInput) as answer:
+        store(node, cut(message([b"x"] * 5000)), reception)
+    assert "no DICOM instances" in str(answer.value)
+    assert stow.MAX_STRANGE < len(files(node)) < stow.MAX_STRANGE + 50
     assert reception.room.taken == 0
 
 
