@@ -289,10 +289,9 @@ def test_a_full_disk_is_told_to_every_sender_and_loses_nothing(small_disk: Path,
         assert stow(site, *first).status_code == 200
         assert settled(site)["archive"]["instances"] == 4
         filler = small_disk / "filler"
-        with filler.open("wb") as file, pytest.raises(OSError, match="No space"):
+        with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
             while True:
                 file.write(b"x" * 65536)
-                file.flush()
         refused = stow(site, ct("MRN-LATE"))
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "120")
         assert "no room left" in refused.json()["detail"] and "send it again" in refused.json()["hint"]

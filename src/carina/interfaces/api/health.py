@@ -25,9 +25,6 @@ Check = Callable[[], None]
 
 _key_checks = node_tables.tables["key_checks"]
 
-ENOUGH = 10**9
-"""Bytes of free disk with which a node takes in what comes, whatever it may be sent at most."""
-
 
 def health_routes(engine: Engine, checks: Sequence[Check] = ()) -> list[Route]:
     """`/health/live`: the process answers. `/health/ready`: its records do too, and `checks` have nothing against it.
@@ -53,6 +50,7 @@ def node_checks(
     workers   those that run, by name; None: they are somebody else's
     wanted    names of those that are to run
     """
+    from carina.node.ingest import RESERVE  # a hub has health too, and not what a node needs
 
     def has_its_keys() -> None:
         with node.engine.connect() as connection:
@@ -61,8 +59,8 @@ def node_checks(
             raise Busy("The records are of other keys.", "Put the key file's back-up in place and start again.")
 
     def has_room() -> None:
-        if shutil.disk_usage(node.folder).free < min(node.largest_instance, ENOUGH):
-            raise Busy("The disk has no room for another instance.", "Free some room.")
+        if shutil.disk_usage(node.folder).free < RESERVE:
+            raise Busy("The disk has no room for any instance.", "Free some room.")
 
     def has_workers() -> None:
         if workers is not None and not set(wanted) <= workers().keys():

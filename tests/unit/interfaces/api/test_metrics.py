@@ -123,11 +123,12 @@ def test_a_node_is_ready_while_it_has_records_keys_room_and_workers(node: Node) 
 
 def test_a_node_without_room_or_with_other_keys_is_not_ready(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     from carina.interfaces.api import health
+    from carina.node.ingest import RESERVE
 
     asker = client(node, Meter())
     assert asker.get("/health/ready").status_code == 200
     with monkeypatch.context() as patch:
-        usage = type("Usage", (), {"free": node.largest_instance - 1})
+        usage = type("Usage", (), {"free": RESERVE - 1})
         patch.setattr(health.shutil, "disk_usage", lambda _path: usage)
         assert asker.get("/health/ready").status_code == 503
     checks = node_tables.tables["key_checks"]
