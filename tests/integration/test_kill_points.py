@@ -122,8 +122,8 @@ def deaths(tmp_path: Path) -> Deaths:
 def test_death_at_ten_steps_loses_nothing_acknowledged(deaths: Deaths, threads: int) -> None:
     steps = deaths.die_at(-1, threads)
     assert steps is not None and steps > 40
-    ends = [deaths.die_at(last, threads) for last in random.Random(5).sample(range(1, steps), 10)]
-    assert ends.count(None) >= (10 if threads == 1 else 5)  # several threads take more or fewer steps together
+    ends = [deaths.die_at(last, threads) for last in random.Random(5).sample(range(1, steps), 6)]
+    assert ends.count(None) >= (6 if threads == 1 else 3)  # several threads take more or fewer steps together
 
 
 @pytest.mark.slow
