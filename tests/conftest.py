@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gc
-import warnings
+import contextlib
+import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from pynetdicom.transport import AssociationSocket
 from tests import postgres
 from tests.records import ON_POSTGRESQL
 
@@ -67,22 +67,19 @@ def _databases_of_the_test(records_engine: str) -> Iterator[None]:
     postgres.drop(folder, set(postgres.databases(folder)) - before)
 
 
-LEAVES_SOCKETS = (
-    "test_peers",
-    "test_send",
-    "test_retrieve",
-    "test_dcmtk_peers",
-    "test_dcmtk_reception",
-    "test_reception",
-)
-"""Modules in which pynetdicom leaves sockets of refused associations to the collector of garbage."""
+def _close_all(held: AssociationSocket) -> None:
+    """Close a connection, whether or not its other end is still there."""
+    sock = held.socket
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+        sock.close()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _collected(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Collect what pynetdicom has left before another module would be told of it."""
-    yield
-    if Path(request.node.path).stem in LEAVES_SOCKETS:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)
-            gc.collect()
+@pytest.fixture(scope="session", autouse=True)
+def _broken_connections_are_closed() -> Iterator[None]:
+    """Have pynetdicom close a connection that its peer has left. It gives up when the shutdown fails, and leaves the
+    socket to the collector of garbage, which would warn in whichever test runs then."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AssociationSocket, "_shutdown_socket", _close_all)
+        yield
