@@ -93,6 +93,7 @@ class Grant:
     query    what the dataset holds; None: the whole archive
     expires  when the permit ends at the latest; None for staff and services
     service  who it is, of a program or DICOM peer with rights of its own: what it is given is a release; else empty
+    study    the only one that it covers; empty: all
     """
 
     permit: str
@@ -104,6 +105,7 @@ class Grant:
     expires: datetime | None
     staff: bool
     service: str = ""
+    study: str = ""
 
 
 def authorise(
@@ -152,8 +154,8 @@ def members(grant: Grant) -> Members | None:
             raise denied("no-permit")
         return None
     if grant.version == LIVE:
-        return Members(grant.project, query=grant.query)
-    return Members(grant.project, dataset=grant.dataset, number=int(grant.version))
+        return Members(grant.project, query=grant.query, study=grant.study)
+    return Members(grant.project, dataset=grant.dataset, number=int(grant.version), study=grant.study)
 
 
 def denied(reason: Denial) -> PermitDenied:

@@ -30,13 +30,15 @@ class Members:
     """The members of a dataset: whatever has `query` now, or else those of the snapshot `number` of `dataset`.
 
     A series has the whole query or none of it, and all its instances with it (`model.cohort`). A snapshot holds
-    instances in the version they had; one that was made anew since is no longer among what can be given.
+    instances in the version they had; one that was made anew since is no longer among what can be given. `study`: of
+    them, those of this one; empty: all.
     """
 
     project: ProjectId
     query: Query | None = None
     dataset: DatasetIri | None = None
     number: int | None = None
+    study: str = ""
 
     def __post_init__(self) -> None:
         """Neither, or both, would be a dataset of anything."""
@@ -47,20 +49,20 @@ class Members:
 def instances_within(members: Members, of: FromClause = instances) -> ColumnElement[bool]:
     """Whether a row of `instances`, or of an alias of it, is a member. Raises `InvalidQuery` for unknown terms."""
     if members.query is not None:
-        return _series_matches(members, members.query, of)
+        return _of_study(members, of, _series_matches(members, members.query, of))
     in_snapshot = and_(
         snapshot_members.c.dataset == members.dataset,
         snapshot_members.c.number == members.number,
         snapshot_members.c.uid == of.c.uid,
         snapshot_members.c.content == of.c.content,
     )
-    return exists(select(snapshot_members.c.uid).where(in_snapshot).correlate(of))
+    return _of_study(members, of, exists(select(snapshot_members.c.uid).where(in_snapshot).correlate(of)))
 
 
 def series_within(members: Members, of: FromClause = series) -> ColumnElement[bool]:
     """Whether a row of `series`, or of an alias of it, has a member."""
     if members.query is not None:
-        return _series_matches(members, members.query, of)
+        return _of_study(members, of, _series_matches(members, members.query, of))
     inside = instances.alias()
     its_own = inside.c.series_uid == of.c.series_uid
     return exists(select(inside.c.uid).where(its_own, instances_within(members, inside)).correlate(of))
@@ -108,6 +110,11 @@ def first_headers(connection: Connection, members: Members, series_uids: Collect
     first = ranked.subquery("first")
     wanted = select(instances.c.series_uid, SHORT_HEADER).join(first, first.c.uid == instances.c.uid)
     return {uid: from_text(header) for uid, header in connection.execute(wanted.where(first.c.place == 1))}
+
+
+def _of_study(members: Members, of: FromClause, matches: ColumnElement[bool]) -> ColumnElement[bool]:
+    """`matches`, and the row is of the one study if there is one."""
+    return and_(of.c.study_uid == members.study, matches) if members.study else matches
 
 
 def _series_matches(members: Members, query: Query, of: FromClause) -> ColumnElement[bool]:

@@ -127,6 +127,7 @@ arrivals = Table(
     Column("claimed_by", String(40)),
     Column("claimed_at", String(32)),
     Column("finished_at", String(32), index=True),
+    Column("profile", String(40)),  # by which it is de-identified instead of its project's: see `node.handling`
     Column("sent", String(64), index=True),  # keyed digest of source and SOP Instance UID as sent, for commitment
     Index(None, "state", "id"),
     Index(None, "source_kind", "source_name", "state", "reason"),
@@ -145,6 +146,7 @@ quarantine = Table(
     Column("size", BigInteger, nullable=False),
     Column("received_at", String(32), nullable=False),
     Column("state", String(12), nullable=False),  # waiting, retried, discarded
+    Column("discarded_at", String(32), index=True),  # its bytes rest a while longer, so that it can be undone
 )
 pixel_checks = Table(
     "pixel_checks",
@@ -415,6 +417,7 @@ visits = Table(
     Column("dataset", String(60), nullable=False),
     Column("subject", String(200), nullable=False),
     Column("name", String(200), nullable=False),
+    Column("study", String(64)),  # the only one it is for; null: all of the dataset
     Column("csrf", String(64), nullable=False),
     Column("began_at", String(32), nullable=False),
     Column("expires_at", String(32), nullable=False, index=True),

@@ -1,7 +1,8 @@
 """What every request passes before a route sees it, as ASGI middlewares, outermost first:
 
-`Forwarded` (who really asks) → `Headers` (what browsers are told) → `Problems` (errors become answers) →
-`Door` (host, TLS, origin, size) → `Forms` (CSRF). `middleware()` puts them in order.
+`Forwarded` (who really asks) → `Headers` (what browsers are told) → `Language` (in which people read) →
+`Problems` (errors become answers) → `Door` (host, TLS, origin, size) → `Forms` (CSRF). `middleware()` puts them in
+order.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from carina.errors import BadInput, BadSettings, NotAllowed, TooLarge
 from carina.interfaces.api.identity import Identity, bearer
 from carina.interfaces.api.problems import Problems, RenderError
+from carina.interfaces.language import Language
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -98,6 +100,7 @@ def middleware(rules: Rules, identity: Identity, render_error: RenderError | Non
     return [
         Middleware(Forwarded, trusted=rules.trusted_proxies),
         Middleware(Headers, secure=rules.secure),
+        Middleware(Language),
         Middleware(Problems, render_error=render_error),
         Middleware(Door, rules=rules),
         Middleware(Forms, rules=rules, identity=identity),

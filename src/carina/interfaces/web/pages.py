@@ -20,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from carina.errors import CarinaError, NotSignedIn
+from carina.interfaces import language
 from carina.interfaces.api.identity import STAFF, Identity
 from carina.interfaces.api.security import csrf_token
 from carina.interfaces.web import charts, words
@@ -134,11 +135,15 @@ def _templates() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
     )
+    environment.policies["ext.i18n.trimmed"] = True
+    environment.install_gettext_callables(language.gettext, language.ngettext, newstyle=True)  # type: ignore[attr-defined]
+    environment.filters["sentence"] = language.sentence
     names = "country number at_least plural size instant ago reason_label short moment_of"
     names += " lasting day remaining duration action_words version_label job_reason decimal"
     environment.filters.update({name: getattr(words, name) for name in names.split()})
-    environment.globals.update(words=words, charts=charts)
+    environment.globals.update(words=words, charts=charts, language=language)
     return environment
 
 

@@ -1,0 +1,135 @@
+"""In which language a page speaks: the one that a person has chosen, else the first that the browser asks for.
+
+Texts are English in the code and in the templates; `locale/<language>.po` holds their translations. What services say
+(errors, reasons) is English too, and is translated where it is shown: by `sentence`, which knows the numbers and names
+that stand within.
+"""
+
+from __future__ import annotations
+
+import re
+from contextvars import ContextVar
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+
+from babel.core import Locale, negotiate_locale
+from babel.messages.catalog import Catalog
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.support import Translations
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+FOLDER = Path(__file__).parent / "locale"
+LANGUAGES = {"en": "English", "de": "Deutsch"}
+"""By code (BCP 47), each with its own name."""
+COOKIE = "carina-language"
+FIRST = "en"
+_HOLE = re.compile(r"\\\{[^{}]*\\\}")  # of a text that was escaped for a regular expression
+_current: ContextVar[str] = ContextVar("language", default=FIRST)
+
+
+def current() -> str:
+    """The language of the answer under way."""
+    return _current.get()
+
+
+def gettext(text: str) -> str:
+    """The text in the current language; as it is where there is no translation."""
+    return text if current() == FIRST or not text else str(_translations(current()).gettext(text))
+
+
+def ngettext(one: str, many: str, number: int) -> str:
+    """Of `one` and `many`, what the number asks for, in the current language."""
+    if current() == FIRST:
+        return one if number == 1 else many
+    return str(_translations(current()).ngettext(one, many, number))
+
+
+def mark(text: str) -> str:
+    """The text as it is. So written, a constant is found by whoever collects texts, and translated when shown."""
+    return text
+
+
+def sentence(text: str) -> str:
+    """What a service has said, in the current language: as it stands in the catalogue, or as a text with places
+    `{name}` there, which keep what stands in them."""
+    if current() == FIRST or not text:
+        return text
+    found = gettext(text)
+    if found != text:
+        return found
+    for pattern, names, translated in _patterns(current()):
+        said = pattern.fullmatch(text)
+        if said is not None:
+            return translated.format(**dict(zip(names, said.groups(), strict=True)))
+    return text
+
+
+def locale() -> Locale:
+    """How the current language writes dates and numbers."""
+    return Locale.parse("en_GB" if current() == FIRST else current())
+
+
+def chosen(connection: HTTPConnection) -> str:
+    """The language that the cookie names, else the best of `Accept-Language` (RFC 9110 section 12.5.4)."""
+    kept = connection.cookies.get(COOKIE, "")
+    if kept in LANGUAGES:
+        return kept
+    wanted = _accepted(connection.headers.get("accept-language", ""))
+    return negotiate_locale(wanted, list(LANGUAGES), sep="-") or FIRST
+
+
+class Language:
+    """Middleware: speak the language of whoever asks."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Set it for all that this request calls."""
+        if scope["type"] == "http":
+            _current.set(chosen(HTTPConnection(scope)))
+        await self.app(scope, receive, send)
+
+
+def _accepted(header: str) -> list[str]:
+    """Language tags, the most wanted first; at most 20."""
+    found: list[tuple[float, int, str]] = []
+    for place, part in enumerate(header.split(",")[:20]):
+        tag, _, parameters = part.strip().partition(";")
+        weight = re.fullmatch(r"\s*q=([01](?:\.\d{0,3})?)\s*", parameters) if parameters else None
+        quality = 1.0 if not parameters else float(weight[1]) if weight else 0.0
+        if quality > 0 and re.fullmatch(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*", tag):
+            found.append((-quality, place, tag))
+    return [tag for _, _, tag in sorted(found)]
+
+
+@cache
+def catalogue(language: str) -> Catalog:
+    """All texts with their translations."""
+    with (FOLDER / f"{language}.po").open("rb") as file:
+        return read_po(file, locale=language)
+
+
+@cache
+def _translations(language: str) -> Translations:
+    made = BytesIO()
+    write_mo(made, catalogue(language))
+    made.seek(0)
+    return Translations(made)
+
+
+@cache
+def _patterns(language: str) -> list[tuple[re.Pattern[str], list[str], str]]:
+    """Texts with places, as what matches them; the longest first, for they say most."""
+    found = []
+    for message in catalogue(language):
+        text = message.id if isinstance(message.id, str) else ""
+        if "python-brace-format" not in message.flags or not message.string:
+            continue
+        names = re.findall(r"\{([^{}]*)\}", text)
+        pattern = re.compile(_HOLE.sub("(.*?)", re.escape(text)), re.DOTALL)
+        found.append((len(text), pattern, names, str(message.string)))
+    return [(pattern, names, text) for _, pattern, names, text in sorted(found, key=lambda one: -one[0])]
