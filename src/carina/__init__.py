@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from carina.interfaces.client.archive import Archive
     from carina.interfaces.client.client import Client, connect
     from carina.interfaces.client.result import SearchResult
+    from carina.interfaces.client.segmentation import Segmentation
     from carina.interfaces.client.volume import Volume
 
 __version__ = version("carina")
@@ -55,6 +56,7 @@ __all__ = [
     "PermitDenied",
     "Run",
     "SearchResult",
+    "Segmentation",
     "SignInFailed",
     "TooMany",
     "Unreachable",
@@ -71,6 +73,7 @@ _HOMES = {
     "Permit": "api.access_documents",
     "Run": "api.exports",
     "SearchResult": "client.result",
+    "Segmentation": "client.segmentation",
     "Volume": "client.volume",
     "connect": "client.client",
 }

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from email.message import Message
 from io import BytesIO
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 from urllib.parse import quote
 
 import httpx2
@@ -34,6 +34,8 @@ from carina.interfaces.dicomweb.multipart import parts
 if TYPE_CHECKING:
     from pydicom import Dataset
 
+    from carina.interfaces.client.reading import Units
+    from carina.interfaces.client.segmentation import Segmentation
     from carina.interfaces.client.volume import Volume
 
 DICOM_JSON = "application/dicom+json"
@@ -42,6 +44,14 @@ LARGEST_INSTANCE = 1 << 31  # bytes
 PAGE = 1000  # what is asked for at once in a search
 
 T = TypeVar("T")
+
+
+class Arrival(TypedDict):
+    """How many images come, and from where: the node's address and the dataset's IRI."""
+
+    size: int
+    node: str
+    dataset: str
 
 
 def enter(url: str, code: str) -> Archive:
@@ -162,6 +172,11 @@ class Archive:
     def __repr__(self) -> str:
         return f"<carina.Archive of {self.dataset} at {self.url}>"
 
+    def _repr_html_(self) -> str:
+        from carina.interfaces.client.tables import archive_table
+
+        return archive_table(self)
+
     def _place(self) -> str:
         return f"datasets/{quote(self.dataset, safe=':')}"
 
@@ -201,6 +216,16 @@ class Study:
         """Its series, by their number; asked of the node each time."""
         return self.archive.series(self.uid)
 
+    @property
+    def segmentations(self) -> list[Series]:
+        """Its series of segmentations and structure sets, for `Series.segmentation`; asked of the node each time."""
+        return [series for series in self.series if series.modality in {"SEG", "RTSTRUCT"}]
+
+    def _repr_html_(self) -> str:
+        from carina.interfaces.client.tables import study_table
+
+        return study_table([self])
+
 
 @dataclass(frozen=True)
 class Series:
@@ -224,11 +249,45 @@ class Series:
         """Its DICOM objects with their pixel data, in the node's order."""
         return list(self.archive.retrieve(self.study, self.uid))
 
-    def volume(self) -> Volume:
-        """Its images as one block, slices in the order of their positions. See `Volume` for what it refuses."""
-        from carina.interfaces.client.volume import volume_of
+    def volume(self, units: Units | None = None) -> Volume:
+        """Its images as one block, slices in the order of their positions; what is none is refused with the reason.
 
-        return volume_of(self.datasets())
+        units  `SUV` (PET, by body weight), `stored` (before the rescale), or those of the images
+        """
+        from carina.interfaces.client.reading import volume_of
+
+        return volume_of(self._arriving(), units, **self._origin())
+
+    def volumes(self, units: Units | None = None) -> list[Volume]:
+        """As `volume`, one for each time, echo or b-value that lies at the same places, each with its `key`."""
+        from carina.interfaces.client.reading import volumes_of
+
+        return volumes_of(self._arriving(), units, **self._origin())
+
+    def segmentation(
+        self, volume: Volume | None = None, *, own_grid: bool = False, instance: str | None = None
+    ) -> Segmentation:
+        """What a SEG or RTSTRUCT of this series marks, on the grid of `volume`, or of the images that it refers to.
+
+        own_grid  on the grid of its own frames, without any image
+        instance  SOP Instance UID, of a series with several
+
+        Raises `NotFound` when the dataset does not have those images, `InvalidInstance` when it does not lie on them.
+        """
+        from carina.interfaces.client.marked import segmentation_in
+
+        return segmentation_in(self, volume, own_grid, instance)
+
+    def _arriving(self) -> Iterator[Dataset]:
+        return self.archive.retrieve(self.study, self.uid)
+
+    def _origin(self) -> Arrival:
+        return {"size": self.size, "node": self.archive.url, "dataset": self.archive.dataset}
+
+    def _repr_html_(self) -> str:
+        from carina.interfaces.client.tables import series_table
+
+        return series_table([self])
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,32 @@
-"""A series as one block of numbers in space (PS3.3 section C.7.6.2, Image Plane)."""
+"""A block of numbers in space (PS3.3 section C.7.6.2, Image Plane): what a series of slices becomes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from carina.dicom.quiet import quiet
-from carina.errors import InvalidInstance
-from carina.interfaces.client.archive import images_missing
-
 if TYPE_CHECKING:
+    import nibabel
     import numpy as np
+    import SimpleITK
     from numpy.typing import NDArray
-    from pydicom import Dataset
 
-INSTEAD = "Take the datasets one by one with `datasets()`."
-COSINES = 1e-3  # largest error of a direction cosine, and of their products
-SHARE = 0.01  # of the spacing, by which a slice may lie beside its place
-LEAST = 0.01  # mm, the same where that is more
+    from carina.dicom.planes import Mark
+    from carina.interfaces.client.segmentation import Segmentation
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a volume comes from, so that a figure can be traced: the node's address, the dataset's IRI, the series.
+
+    `node` and `dataset` are empty for a volume that was not made of an archive's series.
+    """
+
+    study: str
+    series: str
+    node: str = ""
+    dataset: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +37,14 @@ class Volume:
     spacing    mm between the centres of neighbours along each axis of `array`
     origin     mm, the centre of `array[0, 0, 0]` in the patient's system: x to the left, y to the back, z to the head
     direction  3 × 3, a row for each axis of `array`: the unit vector (x, y, z) in which its index grows
-    unit       of the values, as the images name it (Rescale Type, or Units in PET), such as HU or BQML; or empty
-    instances  SOP Instance UID of each slice
+    unit       of the values, as the images name it (Rescale Type, or Units in PET), such as HU or BQML; SUV when that
+               was asked for; empty when there is none, or for stored values
+    modality   such as CT
+    instances  SOP Instance UID of each slice; the same one again for slices that are frames of one object
+    source     where it comes from
+    key        of several volumes of one series: by what this one differs, as (("EchoTime", 4.6),)
+    frame_of_reference  UID of the system of coordinates; positions of several volumes compare only within one
+    frames     the number of each slice within its object, from 1
 
     The slices are in the order of their positions along the normal, which is the cross product of the direction of
     the columns' index and that of the rows' index; so the three directions are right-handed as (columns, rows, slices).
@@ -41,13 +55,25 @@ class Volume:
     origin: tuple[float, float, float]
     direction: NDArray[np.float64] = field(repr=False)
     unit: str
+    modality: str
     instances: tuple[str, ...] = field(repr=False)
+    source: Origin = field(repr=False)
+    key: tuple[tuple[str, Mark], ...] = ()
+    frame_of_reference: str = field(default="", repr=False)
+    frames: tuple[int, ...] = field(default=(), repr=False)
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Number of slices, rows, columns."""
         slices, rows, columns = self.array.shape
         return slices, rows, columns
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """4 × 4, as NIfTI has it: from (column, row, slice, 1) to mm to the right, to the front, to the head (RAS)."""
+        from carina.dicom.lattices import affine_of
+
+        return affine_of(self.spacing, self.origin, self.direction)
 
     def position(self, slice_: float, row: float, column: float) -> tuple[float, float, float]:
         """Where an index lies in the patient: x, y, z in mm (left, back, head); fractions lie between voxels."""
@@ -58,136 +84,31 @@ class Volume:
         )
         return x, y, z
 
+    def to_nifti(self, path: str | Path | None = None) -> nibabel.Nifti1Image:
+        """A nibabel image with axes columns, rows, slices and `affine`; written to `path` too, if there is one."""
+        from carina.interfaces.client.nifti import nifti_of
 
-def volume_of(datasets: Sequence[Dataset]) -> Volume:
-    """The images of a series as a volume.
+        return nifti_of(self.array, self.affine, f"Carina {self.unit}".strip(), path)
 
-    Raises `InvalidInstance` that says why they make none: several frames in a file, colour, positions that are missing,
-    doubled, uneven or shifted, images of different sizes, directions or units. `BadSettings` without numpy.
-    """
-    try:
-        import numpy as np
-        import pydicom  # noqa: F401  decodes the images
-    except ModuleNotFoundError as error:
-        raise images_missing(error) from None
-    for dataset in datasets:
-        _require_plain(dataset)
-    if not datasets:
-        raise _refused("The series has no images.")
-    _require_alike(datasets)
-    axes, normal = _axes(datasets[0])
-    for dataset in datasets[1:]:
-        if np.abs(_axes(dataset)[0] - axes).max() > COSINES:
-            raise _refused("The images of this series look in different directions.")
-    places = np.array([_numbers(dataset, "ImagePositionPatient", 3) for dataset in datasets])
-    order = np.argsort(places @ normal, kind="stable")
-    ordered, places = [datasets[place] for place in order], places[order]
-    between, along = _numbers(ordered[0], "PixelSpacing", 2)
-    if between <= 0 or along <= 0:
-        raise _refused("The images of this series do not say how far their pixels are apart.")
-    gap = _gap(ordered, places, normal)
-    origin = [float(value) for value in places[0]]
-    return Volume(
-        array=np.stack([_values(dataset) for dataset in ordered]),
-        spacing=(gap, between, along),
-        origin=(origin[0], origin[1], origin[2]),
-        direction=np.stack([normal, axes[1], axes[0]]),
-        unit=str(ordered[0].get("RescaleType") or ordered[0].get("Units") or ""),
-        instances=tuple(str(dataset.SOPInstanceUID) for dataset in ordered),
-    )
+    def to_sitk(self) -> SimpleITK.Image:
+        """A SimpleITK image: index (column, row, slice), origin and direction LPS."""
+        from carina.interfaces.client.nifti import sitk_of
 
+        return sitk_of(self.array, self.spacing, self.origin, self.direction)
 
-def _require_plain(dataset: Dataset) -> None:
-    """One frame of one number for each pixel."""
-    if "PixelData" not in dataset and "FloatPixelData" not in dataset and "DoubleFloatPixelData" not in dataset:
-        raise _refused("The series has objects without an image.")
-    if str(dataset.get("NumberOfFrames") or 1).strip() != "1" or "PerFrameFunctionalGroupsSequence" in dataset:
-        raise _refused("The series has images of several frames, whose places this does not read.")
-    if dataset.get("SamplesPerPixel") != 1 or dataset.get("PhotometricInterpretation") not in (
-        "MONOCHROME1",
-        "MONOCHROME2",
-    ):
-        raise _refused("The series has images in colour.")
+    def save(self, path: str | Path) -> Path:
+        """Write it as its suffix says, .nii or .nii.gz (nibabel), .nrrd or .mha (SimpleITK); the path that it has."""
+        from carina.interfaces.client.nifti import save
 
+        return save(self, Path(path))
 
-_ALIKE: tuple[tuple[str, str], ...] = (
-    ("SeriesInstanceUID", "These images are of several series."),
-    ("FrameOfReferenceUID", "The positions of these images are not in one frame of reference."),
-    ("Rows", "The images of this series have different sizes."),
-    ("Columns", "The images of this series have different sizes."),
-    ("PixelSpacing", "The pixels of this series' images are not equally far apart."),
-    ("RescaleType", "The values of this series' images have different units."),
-    ("Units", "The values of this series' images have different units."),
-    ("PhotometricInterpretation", "Some images of this series are inverted."),
-)
+    def show(self, segmentation: Segmentation | None = None) -> Any:
+        """For a notebook: a NiiVue widget in three dimensions when `carina[notebook]` is installed, else the figure."""
+        from carina.interfaces.client.show import shown
 
+        return shown(self, segmentation)
 
-def _require_alike(datasets: Sequence[Dataset]) -> None:
-    for keyword, said in _ALIKE:
-        if any(dataset.get(keyword) != datasets[0].get(keyword) for dataset in datasets[1:]):
-            raise _refused(said)
+    def _repr_html_(self) -> str:
+        from carina.interfaces.client.figure import figure
 
-
-def _axes(dataset: Dataset) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The directions in which the columns' and the rows' index grow, and the normal; all of length 1."""
-    import numpy as np
-
-    axes = np.array(_numbers(dataset, "ImageOrientationPatient", 6)).reshape(2, 3)
-    if np.abs(axes @ axes.T - np.eye(2)).max() > COSINES:
-        raise _refused("The directions of an image's rows and columns are no right angle.")
-    axes = axes / np.linalg.norm(axes, axis=1, keepdims=True)
-    normal = np.cross(axes[0], axes[1])
-    return axes, normal / np.linalg.norm(normal)
-
-
-def _numbers(dataset: Dataset, keyword: str, count: int) -> list[float]:
-    """The attribute's values; a series without them is no volume."""
-    try:
-        values = [float(value) for value in dataset.get(keyword) or ()]
-    except (TypeError, ValueError):
-        values = []
-    if len(values) != count or not all(abs(value) < 1e9 for value in values):  # NaN is not below
-        raise _refused("The images of this series do not say where they lie in the patient.")
-    return values
-
-
-def _gap(ordered: Sequence[Dataset], places: NDArray[np.float64], normal: NDArray[np.float64]) -> float:
-    """The distance of the slices, mm; of a single one its thickness."""
-    import numpy as np
-
-    if len(ordered) == 1:
-        return _thickness(ordered[0])
-    heights = places @ normal
-    gap = float(heights[-1] - heights[0]) / (len(ordered) - 1)
-    if np.diff(heights).min() < LEAST:
-        raise _refused("Several images of this series lie at the same place, as those of several times or echoes do.")
-    allowed = max(LEAST, SHARE * gap)
-    if np.abs(np.diff(heights) - gap).max() > allowed:
-        raise _refused("The slices of this series are not evenly spaced; one may be missing.")
-    beside = places - places[0] - np.outer(heights - heights[0], normal)
-    if np.abs(beside).max() > allowed:
-        raise _refused("The slices of this series are shifted against each other, as those of a tilted gantry are.")
-    return gap
-
-
-def _thickness(dataset: Dataset) -> float:
-    thickness: Any = dataset.get("SliceThickness")
-    if thickness is None or not 0 < float(thickness) < 1e9:
-        raise _refused("The only image of this series does not say how thick its slice is.")
-    return float(thickness)
-
-
-def _values(dataset: Dataset) -> NDArray[np.float32]:
-    """The image's values after its modality LUT or rescale (PS3.3 section C.11.1)."""
-    import numpy as np
-    from pydicom.pixels.processing import apply_modality_lut
-
-    try:
-        with quiet():
-            return np.asarray(apply_modality_lut(dataset.pixel_array, dataset), dtype=np.float32)
-    except (RuntimeError, NotImplementedError, ValueError, TypeError, AttributeError, KeyError, IndexError):
-        raise _refused("An image of this series cannot be decoded here.") from None
-
-
-def _refused(said: str) -> InvalidInstance:
-    return InvalidInstance(said, INSTEAD)
+        return figure(self)

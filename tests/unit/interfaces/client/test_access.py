@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -33,7 +34,8 @@ from tests.access import (
     tell_states,
 )
 from tests.archive import take_in
-from tests.support import ct
+from tests.support import ROOT, ct
+from tests.unit.interfaces.client.slices import segmented
 
 import carina
 from carina.cli import permits as permits_command
@@ -216,14 +218,58 @@ def test_one_instance_comes_by_itself(scene: Scene, rosa: Client) -> None:
 
 def test_a_series_is_a_volume_from_foot_to_head(scene: Scene, rosa: Client) -> None:
     with rosa.open(permit_in_force(scene).id) as archive:
-        [series] = [series for study in archive.studies() for series in study.series if series.size == 4]
-        volume = series.volume()
+        [(study, series)] = [(study, one) for study in archive.studies() for one in study.series if one.size == 4]
+        volume, again = series.volume(), series.volumes()
     assert isinstance(volume, carina.Volume)
     assert volume.shape == (4, 32, 32)
     assert volume.spacing == (2.5, 1, 1)
     assert volume.origin == (0, 0, 40)
     last = next(pydicom.dcmread(BytesIO(data)) for data in SLICES if pydicom.dcmread(BytesIO(data)).InstanceNumber == 4)
     assert np.array_equal(volume.array[0], last.pixel_array.astype(np.float32) - 1024)
+    source = volume.source
+    assert (source.node, source.dataset) == (archive.url, scene.dataset)
+    assert (source.study, source.series) == (series.study, series.uid)
+    assert [one.shape for one in [volume, *again]] == [(4, 32, 32)] * 2
+    for shown in (archive, study, series):
+        table = shown._repr_html_()
+        assert table.startswith("<table>") and str(archive.token) not in table
+
+
+def test_segmentations_lie_on_their_images_and_the_how_to_does_what_it_says(
+    scene: Scene, rosa: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = sorted(map(pydicom.dcmread, map(BytesIO, SLICES)), key=lambda one: float(one.ImagePositionPatient[2]))
+    mask = np.zeros((4, 32, 32))
+    mask[1, 3:9, 4:20] = 1
+    file = BytesIO()
+    segmented(sources, [mask]).save_as(file)
+    assert take_in(scene.node, [file.getvalue()]) == ["archived"]
+    with rosa.open(permit_in_force(scene).id) as archive:
+        [(study, series)] = [(study, one) for study in archive.studies() for one in study.segmentations]
+        [images] = [one for one in study.series if one.modality == "CT"]
+        found, alone = series.segmentation(), series.segmentation(own_grid=True)
+        volume = images.volume()
+        given = series.segmentation(volume, instance=series.instances[0].uid)
+        with pytest.raises(InvalidInstance, match="no image"):
+            series.volume()
+        with pytest.raises(InvalidInstance, match="neither"):
+            images.segmentation()
+        with pytest.raises(BadInput, match="either"):
+            series.segmentation(volume, own_grid=True)
+        monkeypatch.chdir(tmp_path)
+        text = (ROOT / "docs" / "how-to" / "use-data.md").read_text(encoding="utf-8")
+        told = text[text.index("\n## Volumes") : text.index("\n## Only look")]
+        blocks = re.findall(r"```python\n(.*?)```", told, re.DOTALL)
+        assert len(blocks) == 6
+        names = {"series": images, "study": study}
+        for block in blocks:
+            exec(block, names)  # the how-to's own words
+        assert {path.name for path in tmp_path.glob("*.n*")} == {"ct.nii.gz", "ct.nrrd", "labels.nii.gz"}
+    assert isinstance(found, carina.Segmentation)
+    assert np.array_equal(found.labels, mask) and np.array_equal(given.labels, mask)
+    assert np.array_equal(found.affine, volume.affine)
+    assert alone.shape == (1, 32, 32) and np.array_equal(alone.labels[0], mask[1])
+    assert found.source.dataset == scene.dataset
 
 
 def test_a_search_of_many_studies_is_asked_page_by_page(

@@ -3,38 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from io import BytesIO
-from typing import Any
 
 import numpy as np
-import pydicom
 import pytest
 from pydicom import Dataset
-from tests.support import ct
+from tests.unit.interfaces.client.slices import slice_at, stack
 
 from carina.errors import InvalidInstance
-from carina.interfaces.client.volume import volume_of
-
-AXIAL = [1, 0, 0, 0, 1, 0]
-
-
-def slice_at(position: Sequence[float], number: int = 1, **elements: Any) -> Dataset:
-    """A CT slice of 3 rows and 4 columns whose stored values are 100 × `number` and counting."""
-    stored = (100 * number + np.arange(12, dtype=np.int16)).reshape(3, 4)
-    plain = {
-        "ImagePositionPatient": list(position),
-        "ImageOrientationPatient": AXIAL,
-        "PixelSpacing": [0.5, 0.8],
-        "Rows": 3,
-        "Columns": 4,
-        "PixelData": stored.tobytes(),
-    }
-    return pydicom.dcmread(BytesIO(ct(number=number, elements={**plain, **elements})))
-
-
-def stack(count: int = 3, step: float = 2.5, **elements: Any) -> list[Dataset]:
-    return [slice_at([-10, 20, 30 + step * place], place + 1, **elements) for place in range(count)]
+from carina.interfaces.client.reading import volume_of
 
 
 def test_a_volume_has_slices_rows_and_columns_in_this_order_with_spacing_alike() -> None:
@@ -65,6 +41,11 @@ def test_values_without_rescale_are_as_stored_and_have_no_unit() -> None:
     volume = volume_of(stack(**bare))
     assert volume.array[2, 0, 0] == 300
     assert volume.unit == ""
+
+
+def test_ct_that_names_no_unit_has_the_one_of_the_standard() -> None:
+    assert volume_of(stack(RescaleType=None)).unit == "HU"
+    assert volume_of(stack(RescaleType=None, MultienergyCTAcquisition="YES")).unit == ""
 
 
 def test_pet_names_its_units_elsewhere() -> None:
