@@ -1,4 +1,4 @@
-# Five verbs. `make demo` and `make test` set everything up first.
+# The verbs. `make demo` and `make test` set everything up first.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -6,12 +6,16 @@ BIN := $(VENV)/bin
 ARGS ?=
 SECONDS ?= 600
 
-.PHONY: setup check test test-long fuzz docs demo lock
+.PHONY: setup viewer check test test-long fuzz docs demo lock texts screenshots
 
 setup: $(VENV)/carina-set-up
 
-$(VENV)/carina-set-up: requirements/dev.txt requirements/build.txt requirements/assets.txt pyproject.toml scripts/setup.sh scripts/fetch_assets.py
+$(VENV)/carina-set-up: requirements/dev.txt requirements/build.txt requirements/assets.txt pyproject.toml scripts/setup.sh scripts/fetch_assets.py scripts/build_viewer.py
 	PYTHON=$(PYTHON) bash scripts/setup.sh
+
+# OHIF, as a package of its own: set-up builds it where npm is there, and this tells why when it could not.
+viewer: setup
+	$(BIN)/python scripts/build_viewer.py
 
 check: setup
 	$(BIN)/ruff check .
@@ -19,9 +23,9 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The browser has an event loop of its own, so its tests run by themselves.
+# A process for each core. The browser has an event loop of its own, so its tests run by themselves.
 test: setup check
-	$(BIN)/pytest -m "not slow" --ignore=tests/e2e $(ARGS)
+	$(BIN)/pytest -m "not slow" --ignore=tests/e2e --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 	$(BIN)/pytest tests/e2e $(ARGS)
 
 test-long: setup
@@ -36,8 +40,16 @@ fuzz: setup
 docs: setup
 	$(BIN)/python scripts/make_reference.py
 
+# Bring the catalogues of src/carina/interfaces/locale in step with the texts of the code.
+texts: setup
+	$(BIN)/python scripts/collect_texts.py
+
 demo: setup
 	$(BIN)/carina demo $(ARGS)
+
+# Pictures of every page into docs/screens, from a demonstration; ARGS='--folder FOLDER' takes one that runs.
+screenshots: setup
+	$(BIN)/python scripts/screenshots.py $(ARGS)
 
 lock:
 	bash scripts/lock.sh

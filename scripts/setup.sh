@@ -45,5 +45,6 @@ printf 'setup: installing Python packages\n'
 .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt -r requirements/build.txt
 .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 .venv/bin/python scripts/fetch_assets.py
+.venv/bin/python scripts/build_viewer.py || printf 'setup: goes on without the viewer; `make viewer` tries again\n'
 touch .venv/carina-set-up
 printf 'setup: done\n'

@@ -17,6 +17,7 @@ from carina.interfaces.api.problems import exception_handlers
 from carina.interfaces.api.security import Rules, middleware
 from carina.interfaces.api.visitors import entries, visitors
 from carina.interfaces.dicomweb.outside import dataset_dicomweb_routes
+from carina.interfaces.web.ohif import ohif_routes
 from carina.interfaces.web.outside import outside_frame, outside_pages
 from carina.model.clock import now
 from carina.model.permit import Visa
@@ -50,6 +51,7 @@ def outside_app(site: Site, url: str = URL) -> Starlette:
         routes=[
             *outside_routes(site.node, limit),
             *dataset_dicomweb_routes(site.node, identity.cookie, url),
+            *ohif_routes(site.node, identity, outside_frame(site.node, identity), url),
             *outside_pages(site.node, identity, limit),
         ],
         middleware=middleware(rules, identity, error),

@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import cast
+from typing import Any, cast
 
 from sqlalchemy import delete, insert, select
 
+from carina.dicom.levels import tag_of
+from carina.dicom.query import Match, Query
 from carina.errors import InvalidMessage, NotFound, PermitDenied
 from carina.federation.papers import LEEWAY, Handover, claimed_hub, open_code
 from carina.model.address import origin
@@ -25,8 +27,9 @@ from carina.model.ids import DatasetIri, HubId
 from carina.model.permit import Denial
 from carina.model.principal import Principal
 from carina.node import membership, permits
-from carina.node.authorise import Grant, denied, judge
+from carina.node.authorise import Grant, authorise, denied, judge
 from carina.node.membership import JoinedHub
+from carina.node.retrieve import find
 from carina.node.site import Node
 from carina.storage.schema import visits as table
 from carina.storage.seen import first_time
@@ -42,7 +45,8 @@ _REASONS: dict[str, Denial] = {"misaddressed": "misaddressed", "expired": "expir
 
 @dataclass(frozen=True)
 class Visit:
-    """One visit. `secret` is shown once and not kept; empty when a visit is read back. `csrf`: for its forms."""
+    """One visit. `secret` is shown once and not kept; empty when a visit is read back. `csrf`: for its forms.
+    `study`: the only one that it is for, of a visit of a viewer; empty: all of the dataset."""
 
     secret: str = field(repr=False)
     csrf: str = field(repr=False)
@@ -51,6 +55,7 @@ class Visit:
     permit: str
     dataset: DatasetIri
     expires: datetime
+    study: str = ""
 
 
 def enter(node: Node, code: str, *, lifetime: timedelta, now: datetime | None = None) -> Visit:
@@ -72,15 +77,38 @@ def enter(node: Node, code: str, *, lifetime: timedelta, now: datetime | None = 
     return _begin(node, known, handover, began=at, expires=min(at + lifetime, grant.expires or at))
 
 
-def visit(node: Node, secret: str, now: datetime | None = None) -> Visit | None:
-    """Whose secret this is; None when it is unknown or over. What may be seen is for `authorise` to say."""
+def open_viewer(node: Node, visit: Visit, study: str, now: datetime | None = None) -> Visit:
+    """A visit for a viewer that is handed one study of the dataset, under the same permit and for as long.
+
+    Raises `PermitDenied` when the permit is not for `retrieve`, and `NotFound` when the study is not in the dataset.
+    """
+    at = now or present()
+    grant = authorise(node, visit.principal, visit.dataset, "retrieve", door="web", count=False, now=now)
+    if not find(node, grant, Query("study", (Match(tag_of("StudyInstanceUID"), "UI", "one-of", (study,)),))):
+        raise NotFound("The dataset has no such study.", "Choose one from the dataset's list.")
+    secret, csrf = PREFIX + secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+    opened = replace(visit, secret=secret, csrf=csrf, study=study)
+    with node.engine.begin() as connection:
+        connection.execute(insert(table), _row(opened, began=at))
+        said = {"hub": visit.hub, "dataset": visit.dataset, "study": study}
+        node.audit.append("viewer-opened", visit.principal.subject, visit.permit, connection, **said)
+    return opened
+
+
+def visit(node: Node, secret: str, now: datetime | None = None, *, study: str = "") -> Visit | None:
+    """Whose secret this is; None when it is unknown or over. What may be seen is for `authorise` to say.
+
+    study   for which a viewer's visit must be; without it, a viewer's secret is as good as an unknown one
+    """
     mine = (table.c.digest == _digest(secret)) & (table.c.expires_at > stamp(now))
+    mine &= table.c.study == study if study else table.c.study.is_(None)
     with node.engine.connect() as connection:
         row = connection.execute(select(table).where(mine)).one_or_none()
     if row is None:
         return None
     who = _principal(row.subject, row.hub, row.name, row.permit)
-    return Visit("", row.csrf, who, HubId(row.hub), row.permit, DatasetIri(row.dataset), parse_stamp(row.expires_at))
+    where = (HubId(row.hub), row.permit, DatasetIri(row.dataset))
+    return Visit("", row.csrf, who, *where, parse_stamp(row.expires_at), study)
 
 
 def leave(node: Node, secret: str) -> None:
@@ -154,24 +182,29 @@ def _grant(node: Node, hub: JoinedHub, handover: Handover, now: datetime) -> Gra
 
 def _begin(node: Node, hub: JoinedHub, handover: Handover, *, began: datetime, expires: datetime) -> Visit:
     secret, csrf = PREFIX + secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-    row = {
-        "digest": _digest(secret),
-        "hub": hub.id,
-        "permit": handover.permit,
-        "dataset": handover.dataset,
-        "subject": handover.subject,
-        "name": handover.name,
-        "csrf": csrf,
-        "began_at": stamp(began),
-        "expires_at": stamp(expires),
-    }
+    who = _principal(handover.subject, hub.id, handover.name, handover.permit)
+    made = Visit(secret, csrf, who, hub.id, handover.permit, DatasetIri(handover.dataset), expires)
     with node.engine.begin() as connection:
         connection.execute(delete(table).where(table.c.expires_at < stamp(began)))
-        connection.execute(insert(table), row)
+        connection.execute(insert(table), _row(made, began=began))
         said = {"hub": hub.id, "dataset": handover.dataset, "until": stamp(expires)}
         node.audit.append("handover-accepted", handover.subject, handover.permit, connection, **said)
-    who = _principal(handover.subject, hub.id, handover.name, handover.permit)
-    return Visit(secret, csrf, who, hub.id, handover.permit, DatasetIri(handover.dataset), expires)
+    return made
+
+
+def _row(visit: Visit, *, began: datetime) -> dict[str, Any]:
+    return {
+        "digest": _digest(visit.secret),
+        "hub": visit.hub,
+        "permit": visit.permit,
+        "dataset": visit.dataset,
+        "subject": visit.principal.subject,
+        "name": visit.principal.display_name,
+        "study": visit.study or None,
+        "csrf": visit.csrf,
+        "began_at": stamp(began),
+        "expires_at": stamp(visit.expires),
+    }
 
 
 def _principal(subject: str, hub: str, name: str, permit: str) -> Principal:

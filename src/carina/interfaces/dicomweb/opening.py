@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from starlette.concurrency import run_in_threadpool
@@ -96,12 +96,26 @@ def by_visit(node: Node, cookie: str) -> Opener:
     return Opener(open_dataset)
 
 
-def _visitor(node: Node, secret: str | None, dataset: str, actions: Sequence[Action]) -> Reader:
-    visitor = visit(node, secret) if secret else None
+def by_viewer(node: Node, cookie: str) -> Opener:
+    """A viewer that was handed one study, which sees nothing else: `{iri}` and `{shown}` of the address.
+
+    cookie   name of the one that holds its secret; nothing else lets in
+    """
+
+    async def open_study(request: Request, actions: Sequence[Action], function: Callable[[Reader], T]) -> T:
+        secret = request.cookies.get(cookie)
+        dataset, study = request.path_params["iri"], request.path_params["shown"]
+        return await run_in_threadpool(lambda: function(_visitor(node, secret, dataset, actions, study)))
+
+    return Opener(open_study)
+
+
+def _visitor(node: Node, secret: str | None, dataset: str, actions: Sequence[Action], study: str = "") -> Reader:
+    visitor = visit(node, secret, study=study) if secret else None
     if visitor is None:
         raise NotSignedIn(
             "You have not been let in here, or your visit has ended.",
             "Open the dataset from your permit's page at the hub.",
         )
     who = visitor.principal  # of one permit, so of one dataset
-    return Reader(who, granted(node, who, dataset, actions), actions)
+    return Reader(who, replace(granted(node, who, dataset, actions), study=study), actions)

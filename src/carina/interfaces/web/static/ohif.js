@@ -1,0 +1,53 @@
+// What a node adds to OHIF: a way back, and the end of it when the node says that the permit holds no longer, or says
+// nothing.
+"use strict";
+
+(() => {
+  const SILENCE = 40_000; // ms without a word from the node, after which the images are hidden
+  const { access, ended, poll, title, text, again } = document.body.dataset;
+  const { back, text: backText, note, language } = window.carina;
+  let heard = Date.now();
+
+  // OHIF keeps a person's choices here. Its tour of eleven steps counts as seen.
+  try {
+    localStorage.setItem("shownTours", JSON.stringify(["basicViewerTour"]));
+    if (!localStorage.getItem("i18nextLng")) localStorage.setItem("i18nextLng", language === "de" ? "de" : "en-US");
+  } catch { /* a browser that keeps nothing */ }
+
+  window.config.whiteLabeling = {
+    createLogoComponentFn: (React) => React.createElement(
+      "a",
+      { href: back, title: note, style: { color: "#9fd8ea", fontSize: "14px", whiteSpace: "nowrap", padding: "0 8px" } },
+      `← ${backText}`,
+    ),
+  };
+
+  const close = () => {
+    const page = document.createElement("main");
+    const heading = document.createElement("h1");
+    const words = document.createElement("p");
+    const link = document.createElement("a");
+    heading.textContent = title;
+    words.textContent = text;
+    link.textContent = again;
+    link.href = location.href;
+    page.append(heading, words, link);
+    page.setAttribute("role", "alert");
+    page.style.cssText = "padding: 4rem; font: 1rem system-ui; color: #fff; background: #16202b; min-height: 100vh";
+    document.body.replaceChildren(page);
+    window.stop();
+  };
+
+  const ask = async () => {
+    try {
+      const answer = await fetch(access, { cache: "no-store" });
+      if (answer.status >= 500) throw new Error("no answer");
+      heard = Date.now();
+      if (!answer.ok) location.replace(ended); // says why
+    } catch {
+      if (Date.now() - heard > SILENCE) close();
+    }
+  };
+  setInterval(ask, Number(poll) * 1000);
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) ask(); });
+})();

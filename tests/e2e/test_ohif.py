@@ -1,0 +1,159 @@
+"""OHIF, opened from a study's page with that study: images, segmentations and structures, and its end."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page
+from sqlalchemy import select
+from tests.contoured import RED, structure_set
+from tests.looking import Looking, open_looking, sample_files
+from tests.support import LUNG
+
+from carina.deid.profile import load_profile
+from carina.dicom.transcode import transcoded
+from carina.interfaces.web.ohif import viewer
+from carina.model.clock import now
+from carina.node.site import Project
+from carina.storage.schema import studies
+
+CHROMIUM = os.environ.get("CARINA_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+FLAGS = ("--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update")
+# A drawing surface without a graphics card.
+GRAPHICS = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+COMPRESSED = (
+    "1.2.840.10008.1.2.5",  # RLE
+    "1.2.840.10008.1.2.4.80",  # JPEG-LS
+    "1.2.840.10008.1.2.4.90",  # JPEG 2000
+)
+WITHIN = 60_000  # ms; the first image takes some 15 s where there is no graphics card
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(shutil.which("npm") is None, reason="OHIF is built where npm is"),
+]
+
+
+@pytest.fixture
+def looking(tmp_path: Path) -> Iterator[Looking]:
+    """A CT, some slices of it compressed, with a segmentation and a structure set."""
+    files = list(sample_files(1, "CT", "SEG"))
+    kinds = [pydicom.dcmread(BytesIO(data), specific_tags=["Modality"]).Modality for data in files]
+    slices = [data for data, kind in zip(files, kinds, strict=True) if kind == "CT"]
+    packed = [transcoded(data, syntax) for data, syntax in zip(slices[1:], COMPRESSED, strict=False)]
+    others = [data for data, kind in zip(files, kinds, strict=True) if kind != "CT"]
+    sent = [slices[0], *packed, *slices[1 + len(packed) :], *others, structure_set(slices)]
+    research = {LUNG: Project(LUNG, "Lung", load_profile("research"), "HOSPITAL")}
+    with open_looking(tmp_path, sent, projects=research) as opened:
+        yield opened
+
+
+def test_a_study_shows_in_ohif_with_its_segmentation_and_structures_until_the_permit_ends(
+    looking: Looking, browser: Browser
+) -> None:
+    assert viewer() is not None, "`make viewer` brings it"
+    flags = [*FLAGS, *GRAPHICS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    drawing = browser.browser_type.launch(executable_path=CHROMIUM, args=flags)
+    try:
+        page = drawing.new_context(viewport={"width": 1280, "height": 800}).new_page()
+        asked, missing = _watched(page)
+        looking.enter(page)
+        page.goto(f"{looking.dataset}/studies/{_study(looking)}")
+        with page.expect_popup() as popup:
+            page.get_by_role("button", name="Open in OHIF").click()
+        shown = popup.value
+        more, gone = _watched(shown)
+        assert _until(looking, shown, lambda picture: _greys(picture) > 60), "no slice with many greys"
+        assert not shown.get_by_text("Skip all").is_visible()  # no tour
+
+        shown.mouse.move(640, 400)
+        for _ in range(4):  # through the compressed slices
+            shown.mouse.wheel(0, 100)
+            shown.wait_for_timeout(700)
+        assert _until(looking, shown, lambda picture: _greys(picture) > 60)
+
+        shown.get_by_text("SEG", exact=True).first.dblclick()
+        assert _until(looking, shown, lambda picture: _coloured(picture) > 40), "no segmentation in colour"
+
+        shown.get_by_text("RTSTRUCT", exact=True).first.dblclick()
+        assert _until(looking, shown, lambda picture: _near(picture, RED) > 60), "no contour"
+
+        elsewhere = {url for url in [*asked, *more] if not url.startswith((looking.outside, "blob:", "data:"))}
+        assert elsewhere == set()
+        assert missing == gone == []
+        _ends(looking, shown)
+    finally:
+        drawing.close()
+
+
+def _ends(looking: Looking, shown: Page) -> None:
+    """All is closed once the hub has ended the permit."""
+    place = shown.evaluate("window.config.dataSources[0].configuration.wadoRoot")
+    [permit] = looking.site.states
+    looking.site.states[permit] = "ended"
+    looking.site.say(now())
+    shown.wait_for_url("**/ended", timeout=20_000)
+    assert "ended" in shown.inner_text("body").lower()
+    assert shown.locator("canvas").count() == 0
+    asked = [f"{place}/studies", f"{place}/studies/{_study(looking)}/metadata"]
+    answers = shown.evaluate("paths => Promise.all(paths.map(async (path) => (await fetch(path)).status))", asked)
+    assert answers == [403, 403]
+
+
+def _study(looking: Looking) -> str:
+    with looking.site.node.engine.connect() as connection:
+        return str(connection.execute(select(studies.c.study_uid)).scalar_one())
+
+
+def _watched(page: Page) -> tuple[list[str], list[str]]:
+    asked: list[str] = []
+    missing: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("response", lambda response: response.status == 404 and missing.append(response.url))
+    return asked, missing
+
+
+def _until(looking: Looking, page: Page, fits: Callable[[np.ndarray], bool]) -> bool:
+    """Whether the viewport comes to show it, while the hub says that the permit is good."""
+    for _ in range(WITHIN // 1000):
+        looking.site.say(now())
+        if fits(_picture(page)):
+            return True
+        page.wait_for_timeout(1000)
+    return False
+
+
+def _picture(page: Page) -> np.ndarray:
+    """What stands in the viewport now; nothing but black while it is being made."""
+    place = page.evaluate(
+        """() => { const box = document.querySelector(".viewport-element")?.getBoundingClientRect();
+                   return box?.width ? { x: box.x, y: box.y, width: box.width, height: box.height } : null; }"""
+    )
+    if place is None:
+        return np.zeros((12, 12, 3), np.int16)
+    return np.asarray(Image.open(io.BytesIO(page.screenshot(clip=place))).convert("RGB"), np.int16)
+
+
+def _greys(picture: np.ndarray) -> int:
+    even = (picture.max(axis=2) - picture.min(axis=2)) == 0
+    return int(np.unique(picture[even][:, 0]).size)
+
+
+def _coloured(picture: np.ndarray) -> int:
+    """Pixels of a strong colour in the middle of the viewport, where only images and what lies on them are."""
+    rows, columns = picture.shape[:2]
+    middle = picture[rows // 6 : -rows // 6, columns // 6 : -columns // 6]
+    return int(((middle.max(axis=2) - middle.min(axis=2)) > 60).sum())
+
+
+def _near(picture: np.ndarray, colour: list[int]) -> int:
+    return int((np.abs(picture - np.array(colour)).max(axis=2) < 70).sum())
