@@ -12,6 +12,8 @@ from carina.dicom.json import values_of
 _POSITION, _ORIENTATION = "00200032", "00200037"
 _SHARED, _PER_FRAME = "52009229", "52009230"
 _PLANE_POSITION, _PLANE_ORIENTATION = "00209113", "00209116"
+_MEASURES, _SPACING = "00289110", "00280030"
+_FARTHEST = 1e9  # mm
 _PARALLEL = 0.999  # cosine of the largest angle (2.6°) between slices of one stack
 _STRAIGHT = 0.9  # cosine of the largest angle (26°) to an axis for a plane to have its name
 _PLANES = ("sagittal", "coronal", "axial")
@@ -24,6 +26,51 @@ class Position:
 
     distance: float
     normal: Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A frame in the patient (LPS, mm): the centre of its first pixel, unit vectors along which its columns' and its
+    rows' index grow, and mm between rows and between columns; None where the header does not say.
+    """
+
+    corner: Vector
+    axes: tuple[Vector, Vector]
+    spacing: tuple[float, float] | None
+
+    @property
+    def position(self) -> Position:
+        """Along its normal."""
+        (a, b, c), (d, e, f) = self.axes
+        across = (b * f - c * e, c * d - a * f, a * e - b * d)
+        length = sqrt(fsum(part * part for part in across))
+        normal = (across[0] / length, across[1] / length, across[2] / length)
+        return Position(fsum(x * y for x, y in zip(self.corner, normal, strict=True)), normal)
+
+
+def place_of(header: dict[str, Json], frame: int = 1) -> Place | None:
+    """Where a frame lies, or None when the header does not say."""
+    corner = _numbers(header, frame, _PLANE_POSITION, _POSITION, 3)
+    axes = _numbers(header, frame, _PLANE_ORIENTATION, _ORIENTATION, 6)
+    if corner is None or axes is None:
+        return None
+    lengths = [sqrt(fsum(part * part for part in axis)) for axis in (axes[:3], axes[3:])]
+    across = fsum(x * y for x, y in zip(axes[:3], axes[3:], strict=True))
+    if not all(0.9 < length < 1.1 for length in lengths) or abs(across) > 0.1 or max(map(abs, corner)) > _FARTHEST:
+        return None
+    (a, b, c), (d, e, f) = axes[:3], axes[3:]
+    along, down = lengths
+    spacing = _numbers(header, frame, _MEASURES, _SPACING, 2)
+    return Place(
+        corner=(corner[0], corner[1], corner[2]),
+        axes=((a / along, b / along, c / along), (d / down, e / down, f / down)),
+        spacing=(spacing[0], spacing[1]) if spacing and min(spacing) > 0 else None,
+    )
+
+
+def numbers_of(header: dict[str, Json], frame: int, group: str, keyword_tag: str, count: int) -> list[float] | None:
+    """So many finite numbers of a frame: of its own functional group, of the shared one, or of the image."""
+    return _numbers(header, frame, group, keyword_tag, count)
 
 
 def position_of(header: dict[str, Json], frame: int = 1) -> Position | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import Any, Literal
+from math import isfinite
+from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
 from PIL import Image
@@ -19,8 +20,9 @@ from carina.errors import BadInput, InvalidInstance
 Picture = np.ndarray[Any, Any]
 Media = Literal["image/png", "image/jpeg"]
 MAX_SIDE = 4096  # pixels
+_WIDEST = 1e15  # of a window; beyond, doubles do not tell shades apart
 _MODALITY = ("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept")
-_VOI = ("VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction")
+_VOI = ("VOILUTSequence", "WindowCenter", "WindowWidth", "WindowCenterWidthExplanation", "VOILUTFunction")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,13 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Table:
+    """The item of the header's VOI LUT Sequence (0028,3010) with this number, from 1, in place of a window."""
+
+    number: int
+
+
+@dataclass(frozen=True)
 class Viewport:
     """The picture is at most `width` × `height` pixels and keeps its proportions; `region` is (x, y, width, height)
     of the source that is shown, None all of it.
@@ -46,45 +55,36 @@ class Viewport:
     region: tuple[int, int, int, int] | None = None
 
 
-def render(
-    dataset: Dataset,
-    frame: int = 1,
-    *,
-    window: Window | None = None,
-    viewport: Viewport | None = None,
-    media: Media = "image/png",
-    quality: int = 90,
-) -> bytes:
+class Drawing(TypedDict, total=False):
+    """How a picture is drawn. Without `window` the header's first applies, else the frame's own range."""
+
+    window: Window | Table | None
+    viewport: Viewport | None
+    media: Media
+    quality: int
+
+
+def render(dataset: Dataset, frame: int = 1, **how: Unpack[Drawing]) -> bytes:
     """One frame, numbered from 1, as PNG or JPEG: grey in 8 bits, or RGB.
 
-    Without `window` the header's first applies, else the frame's own range. Raises `NotFound`, `InvalidInstance`,
-    and `BadInput` for a region outside of the image.
+    Raises `NotFound`, `InvalidInstance`, and `BadInput` for a region outside of the image.
     """
-    pixels = decoded(dataset, frame)
-    return draw(dataset, pixels, frame, window=window, viewport=viewport, media=media, quality=quality)
+    return draw(dataset, decoded(dataset, frame), frame, **how)
 
 
-def draw(
-    dataset: Dataset,
-    pixels: Picture,
-    frame: int = 1,
-    *,
-    window: Window | None = None,
-    viewport: Viewport | None = None,
-    media: Media = "image/png",
-    quality: int = 90,
-) -> bytes:
+def draw(dataset: Dataset, pixels: Picture, frame: int = 1, **how: Unpack[Drawing]) -> bytes:
     """`render`, of a frame that has been decoded. `dataset`: the header of its image; pixels are not needed there."""
+    viewport = how.get("viewport")
     try:
         with quiet(), np.errstate(all="ignore"):
-            picture = Image.fromarray(_eight_bits(dataset, pixels, frame, window))
+            picture = Image.fromarray(_eight_bits(dataset, pixels, frame, how.get("window")))
     except Exception:  # noqa: BLE001  pydicom raises many kinds, and their words may quote values
         raise InvalidInstance("The image cannot be rendered: its header is not consistent.") from None
     if viewport is not None:
         picture = _fit(picture, viewport)
     file = io.BytesIO()
-    if media == "image/jpeg":
-        picture.save(file, "JPEG", quality=quality)
+    if how.get("media") == "image/jpeg":
+        picture.save(file, "JPEG", quality=how.get("quality", 90))
     else:
         picture.save(file, "PNG", compress_level=3)
     return file.getvalue()
@@ -95,18 +95,26 @@ def value_range(dataset: Dataset, frame: int = 1) -> tuple[float, float] | None:
 
     Raises as `render`.
     """
-    pixels = decoded(dataset, frame)
+    values = values_in(dataset, decoded(dataset, frame), frame)
+    return None if values is None else (float(values.min()), float(values.max()))
+
+
+def values_in(dataset: Dataset, pixels: Picture, frame: int = 1) -> Picture | None:
+    """The values after the modality LUT of a frame that has been decoded, in no order: finite ones, padding left out
+    where that leaves any; None in colour. Raises `InvalidInstance`.
+    """
     if pixels.ndim == 3 or str(dataset.get("PhotometricInterpretation", "")) == "PALETTE COLOR":
         return None
     try:
         with quiet(), np.errstate(all="ignore"):
-            values = np.asarray(apply_modality_lut(pixels, _values_of_frame(dataset, frame)), np.float64)
-            return _range(dataset, pixels, values)
+            values = np.asarray(apply_modality_lut(pixels, values_of_frame(dataset, frame)), np.float64)
+            shown = _kept(dataset, pixels, values)
+            return shown if shown.size else np.array([0.0, 1.0])
     except Exception:  # noqa: BLE001  pydicom raises many kinds, and their words may quote values
         raise InvalidInstance("The image cannot be rendered: its header is not consistent.") from None
 
 
-def _eight_bits(dataset: Dataset, pixels: Picture, frame: int, window: Window | None) -> Picture:
+def _eight_bits(dataset: Dataset, pixels: Picture, frame: int, window: Window | Table | None) -> Picture:
     photometric = str(dataset.get("PhotometricInterpretation", ""))
     if photometric == "PALETTE COLOR":
         return _narrow(apply_color_lut(pixels, dataset))
@@ -134,14 +142,16 @@ def _span(pixels: Picture) -> tuple[int, Picture] | None:
     return low, np.arange(low, high + 1).astype(pixels.dtype)
 
 
-def _grey(dataset: Dataset, pixels: Picture, frame: int, window: Window | None) -> Picture:
+def _grey(dataset: Dataset, pixels: Picture, frame: int, window: Window | Table | None) -> Picture:
     """Stored values as shades of grey, from 0 to 255."""
     photometric = str(dataset.get("PhotometricInterpretation", ""))
-    header = _values_of_frame(dataset, frame)
+    header = values_of_frame(dataset, frame)
     values = np.asarray(apply_modality_lut(pixels, header), np.float64)
-    if window is not None:
+    if isinstance(window, Window):
         header = _windowed(window)
-    if "VOILUTSequence" in header or "WindowCenter" in header:
+    elif isinstance(window, Table):
+        header.VOILUTSequence = [_table(header, window.number)]
+    if "VOILUTSequence" in header or _usable(header):
         low, high, values = 0.0, 1.0, _scaled(values, pixels, header)
     else:
         low, high = _range(dataset, pixels, values)
@@ -151,7 +161,7 @@ def _grey(dataset: Dataset, pixels: Picture, frame: int, window: Window | None) 
     return np.rint(grey).astype(np.uint8)
 
 
-def _values_of_frame(dataset: Dataset, frame: int) -> Dataset:
+def values_of_frame(dataset: Dataset, frame: int) -> Dataset:
     """The modality and VOI attributes that hold for the frame: its own, the shared ones, or the image's."""
     header = Dataset()
     header.file_meta = dataset.file_meta  # for the byte order of tables
@@ -178,6 +188,22 @@ def _values_of_frame(dataset: Dataset, frame: int) -> Dataset:
 def _item(dataset: Dataset, keyword: str, number: int) -> Dataset | None:
     value = dataset.get(keyword)
     return value[number] if isinstance(value, Sequence) and number < len(value) else None
+
+
+def _table(header: Dataset, number: int) -> Dataset:
+    tables = header.get("VOILUTSequence") or []
+    if not 1 <= number <= len(tables):
+        raise InvalidInstance("The image has no such table.")
+    item: Dataset = tables[number - 1]
+    return item
+
+
+def _usable(header: Dataset) -> bool:
+    """Whether the header's window shows something: finite, and wide enough for its shape."""
+    if "WindowCenter" not in header or "WindowWidth" not in header:
+        return False
+    center, width = float(_first(header.WindowCenter)), float(_first(header.WindowWidth))
+    return isfinite(center) and isfinite(width) and 0 < width < _WIDEST and abs(center) < _WIDEST
 
 
 def _windowed(window: Window) -> Dataset:
@@ -218,15 +244,19 @@ def _first(value: Any) -> Any:
 
 
 def _range(dataset: Dataset, pixels: Picture, values: Picture) -> tuple[float, float]:
-    """The lowest and highest value of the frame, padding left out (PS3.3 section C.7.5.1.1.2)."""
+    shown = _kept(dataset, pixels, values)
+    return (float(shown.min()), float(shown.max())) if shown.size else (0.0, 1.0)
+
+
+def _kept(dataset: Dataset, pixels: Picture, values: Picture) -> Picture:
+    """The finite values, padding left out (PS3.3 section C.7.5.1.1.2)."""
     kept = np.isfinite(values)
     padding = dataset.get("PixelPaddingValue")
     if isinstance(padding, int):
         limit = dataset.get("PixelPaddingRangeLimit")
         low, high = sorted((padding, limit if isinstance(limit, int) else padding))
         kept &= (pixels < low) | (pixels > high)
-    shown = values[kept]
-    return (float(shown.min()), float(shown.max())) if shown.size else (0.0, 1.0)
+    return np.asarray(values[kept])
 
 
 def _narrow(colour: Picture) -> Picture:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from pydicom import Dataset, dcmread
@@ -14,6 +14,7 @@ from carina.dicom import frames, rendering
 from carina.dicom.json import bulk_data
 from carina.dicom.parse import parse
 from carina.dicom.quiet import quiet
+from carina.dicom.rendering import Drawing
 from carina.dicom.transcode import encoded
 from carina.errors import InvalidInstance, TooLarge
 from carina.node import spans
@@ -58,9 +59,11 @@ class Image:
         """A frame in another compression that loses nothing. Raises `InvalidInstance` where that has no form."""
         return encoded(self.pixels(number), self.header, syntax)
 
-    def draw(self, number: int, **how: Any) -> bytes:
-        """A frame as a picture; `how` as of `dicom.rendering.draw`."""
-        return rendering.draw(self.header, self.pixels(number), number, **how)
+    def draw(self, number: int, **how: Unpack[Drawing]) -> bytes:
+        """A frame as a picture; by another process where the node has one for that and the frame can be sent there."""
+        if self.whole:
+            return rendering.render(self.header, number, **how)
+        return self.node.pictures.draw(self.header, self._stored(number), number, how)
 
     def _stored(self, number: int) -> bytes:
         native = spans.native_span(self.instance, number)

@@ -12,25 +12,24 @@ from functools import partial
 from typing import Any
 
 from carina.deid.words.texts import REMOVED
-from carina.dicom.geometry import Position, order_of, position_of
 from carina.dicom.json import values_of
 from carina.dicom.levels import tag_of
 from carina.dicom.makers import OTHER
-from carina.dicom.parse import parse
 from carina.dicom.query import Match, Query
-from carina.dicom.rendering import value_range
-from carina.dicom.windows import PRESETS, USUAL, Preset, whole_range
-from carina.errors import InvalidInstance, NotFound
+from carina.dicom.voi import ROBUST
+from carina.dicom.windows import USUAL, Preset
+from carina.errors import NotFound
 from carina.node.authorise import Grant
-from carina.node.retrieve import find, find_instances, read
+from carina.node.documents import VIDEO, document_of, is_video
+from carina.node.overlays import NO_SOURCE, Overlay, overlays
+from carina.node.retrieve import find, place
+from carina.node.shown import OWN, Shown, Values, shown
 from carina.node.site import Node
-from carina.storage.index import StoredInstance
+from carina.node.stack import Slice, Stack, stacked
+from carina.storage.locate import Located
 from carina.storage.search import Found
 
-MOST_SLICES = 20_000  # of one series that are looked at
 _NO_MAKER = ("", OTHER)
-OWN = Preset("own", "As the image says", 0, 0)
-"""The window that the header names; without one, each slice's own range."""
 
 
 @dataclass(frozen=True)
@@ -71,28 +70,40 @@ class StudySeen:
 
 
 @dataclass(frozen=True)
-class Slice:
-    """One frame of one instance, and where it lies."""
-
-    uid: str
-    frame: int
-    position: Position | None
-
-
-@dataclass(frozen=True)
 class Look:
-    """A series to look at. `plane`: axial, coronal, sagittal, oblique, or empty; `usual`: name of the first window."""
+    """A series to look at. `plane`: axial, coronal, sagittal, oblique, or empty; `usual`: name of the first window.
+
+    letters   at the top, right, bottom and left: of each slice, or one for all of them, or none
+    spacing   mm per row and per column, or None; `aspect`: of a pixel, height by width
+    kind      grey, colour or none
+    rate      frames a second of a film, or None
+    values    what stored values mean, where browsers may have them
+    notes     sentences of what is missing or odd
+    document  pdf, video, report or waveform where there are no pictures, and the `sentence` that says so
+    first     an instance of it, of which the header can be shown
+    """
 
     series: SeriesSeen
     slices: tuple[Slice, ...]
     plane: str
     windows: tuple[Preset, ...]
     usual: str
+    letters: tuple[tuple[str, str, str, str], ...] = ()
+    spacing: tuple[float, float] | None = None
+    aspect: float = 1.0
+    kind: str = "grey"
+    rate: float | None = None
+    values: Values | None = None
+    notes: tuple[str, ...] = ()
+    overlays: tuple[Overlay, ...] = ()
+    document: str = ""
+    sentence: str = ""
+    first: str = ""
 
 
-def studies(node: Node, grant: Grant, limit: int, offset: int = 0) -> list[StudySeen]:
-    """The dataset's studies from `offset` on, at most `limit`, by date."""
-    found = find(node, grant, Query("study", include_all=True, limit=limit, offset=offset))
+def studies(node: Node, grant: Grant, limit: int, offset: int = 0, wanted: Sequence[Match] = ()) -> list[StudySeen]:
+    """The dataset's studies that are as wanted, from `offset` on, at most `limit`, by date."""
+    found = find(node, grant, Query("study", tuple(wanted), include_all=True, limit=limit, offset=offset))
     return _with_series(node, grant, found)
 
 
@@ -109,21 +120,61 @@ def look(node: Node, grant: Grant, seen: StudySeen, series_uid: str) -> Look:
     series = next((one for one in seen.series if one.uid == series_uid), None)
     if series is None:
         raise NotFound("The study has no such series.", "Choose one from the study's page.")
-    instances = [one for one in find_instances(node, grant, seen.uid, series.uid) if one.frames]
-    slices, plane = in_order(instances)
-    windows = _windows(node, series, instances, slices)
-    return Look(series, tuple(slices), plane, windows, _usual(series, instances, windows))
+    instances = place(node, grant, seen.uid, series.uid)
+    stack = stacked(node, [one for one in instances if not is_video(one.transfer_syntax_uid)])
+    if not stack.slices:
+        first = instances[0]
+        document, sentence = VIDEO if is_video(first.transfer_syntax_uid) else document_of(first.sop_class_uid)
+        return Look(series, (), "", (), "", kind="none", document=document, sentence=sentence, first=first.uid)
+    seen_as = as_shown(node, instances, stack)
+    laid, lost = overlays(node, grant, seen.uid, series.uid, stack.system)
+    notes = (*stack.notes, *seen_as.notes, *((NO_SOURCE,) if lost else ()))
+    return Look(
+        series,
+        stack.slices,
+        stack.plane,
+        seen_as.windows,
+        _usual(series, seen_as.windows),
+        letters=stack.letters,
+        spacing=stack.spacing,
+        aspect=stack.spacing[0] / stack.spacing[1] if stack.spacing else 1.0,
+        kind=seen_as.kind,
+        rate=seen_as.rate,
+        values=seen_as.values if stack.alike else None,
+        notes=notes,
+        overlays=laid,
+        first=instances[0].uid,
+    )
 
 
-def in_order(instances: Sequence[StoredInstance]) -> tuple[list[Slice], str]:
-    """Every frame, by position along the slices' normal when all have one and lie parallel, else as numbered."""
-    slices = [
-        Slice(one.uid, frame, position_of(one.header, frame))
-        for one in instances
-        for frame in range(1, min(one.frames, MOST_SLICES) + 1)
-    ][:MOST_SLICES]
-    order, plane = order_of([one.position for one in slices])
-    return [slices[number] for number in order], plane
+def as_shown(node: Node, instances: Sequence[Located], stack: Stack) -> Shown:
+    """Windows and values of the slice in the middle."""
+    middle = stack.slices[len(stack.slices) // 2]
+    return shown(node, next(one for one in instances if one.uid == middle.uid), middle.frame)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A contact sheet: the numbers of its slices, from 0; its tiles are squares of `tile` pixels."""
+
+    slices: tuple[int, ...]
+    columns: int
+    rows: int
+    tile: int
+    page: int
+    pages: int
+
+
+def sheet_of(count: int, page: int = 0) -> Sheet:
+    """30 slices at most: evenly chosen, or those of a page, from 1."""
+    pages = max(1, -(-count // 30))
+    at = min(max(page, 1), pages)
+    if page:
+        chosen = tuple(range((at - 1) * 30, min(count, at * 30)))
+    else:
+        chosen = tuple(range(count)) if count <= 30 else tuple(round(n * (count - 1) / 29) for n in range(30))
+    columns = max(1, min(6, len(chosen)))
+    return Sheet(chosen, columns, max(1, -(-len(chosen) // columns)), 160, at, pages)
 
 
 def _with_series(node: Node, grant: Grant, found: Sequence[Found]) -> list[StudySeen]:
@@ -175,23 +226,8 @@ def _is(keyword: str, values: Sequence[str]) -> Match:
     return Match(tag_of(keyword), "UI", "one-of", tuple(values))
 
 
-def _windows(
-    node: Node, series: SeriesSeen, instances: Sequence[StoredInstance], slices: Sequence[Slice]
-) -> tuple[Preset, ...]:
-    """What a person can choose: nothing for colour. The whole range is that of the slice in the middle."""
-    if not slices:
-        return ()
-    middle = slices[len(slices) // 2]
-    instance = next(one for one in instances if one.uid == middle.uid)
-    try:
-        ends = value_range(parse(read(node, instance)), middle.frame)
-    except (InvalidInstance, NotFound):
-        return (OWN,)
-    return () if ends is None else (OWN, *PRESETS.get(series.modality, ()), whole_range(*ends))
-
-
-def _usual(series: SeriesSeen, instances: Sequence[StoredInstance], windows: Sequence[Preset]) -> str:
+def _usual(series: SeriesSeen, windows: Sequence[Preset]) -> str:
     names = [one.name for one in windows]
-    says = any("00281050" in one.header or "00283010" in one.header for one in instances)
-    wanted = OWN.name if says else USUAL.get((series.modality, series.body_part), "full")
-    return wanted if wanted in names else OWN.name
+    told = any(name.startswith(("own-", "table-")) for name in names)
+    wanted = OWN.name if told else USUAL.get((series.modality, series.body_part), ROBUST)
+    return next((name for name in (wanted, "full", OWN.name) if name in names), "")

@@ -6,7 +6,6 @@ and poll asks `node.authorise` anew, and an open page empties itself within seco
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -22,20 +21,21 @@ from carina.errors import CarinaError
 from carina.interfaces.api.identity import Session
 from carina.interfaces.api.rate import RateLimit
 from carina.interfaces.api.visitors import Visitors, count_entry, require_hub
-from carina.interfaces.dicomweb.giving import work
-from carina.interfaces.web import imagewords
+from carina.interfaces.dicomweb.opening import by_visit
+from carina.interfaces.web import imagewords, kinds
+from carina.interfaces.web.languages import language_routes
+from carina.interfaces.web.looking import look_routes
+from carina.interfaces.web.ohif import viewer
 from carina.interfaces.web.pages import Pages, static_files
+from carina.interfaces.web.snippets import series_snippet
+from carina.interfaces.web.studypage import POLL, list_of_studies, shown_series
 from carina.model.ids import uid
 from carina.model.permit import Action, Visa
 from carina.model.principal import Principal
 from carina.node import datasets, look, permits, visits
 from carina.node.authorise import Grant, authorise, check
-from carina.node.look import Look, Slice
 from carina.node.site import Node
 from carina.node.visits import Visit
-
-ROWS = 50  # studies on one page
-POLL = 5  # seconds between looks whether the permit still holds
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ def outside_pages(node: Node, identity: Visitors, limit: RateLimit) -> list[Rout
     pages = outside_frame(node, identity)
     return [
         static_files(),
+        *language_routes(),
         *_door_routes(node, identity, pages, limit),
         *_look_routes(node, identity, pages),
     ]
@@ -120,21 +121,23 @@ def _door_routes(node: Node, identity: Visitors, pages: Pages, limit: RateLimit)
 def _look_routes(node: Node, identity: Visitors, pages: Pages) -> list[Route]:
     async def every(request: Request) -> Response:
         opened = await open_dataset(node, identity, request)
-        number = page_number(request)
-        found = await run_in_threadpool(look.studies, node, opened.grant, ROWS + 1, (number - 1) * ROWS)
-        context = {"studies": found[:ROWS], "number": number, "more": len(found) > ROWS}
-        return await show(request, "outside/dataset.html", opened, **context)
+        context = await run_in_threadpool(list_of_studies, node, opened.grant, request)
+        return await show(request, "outside/dataset.html", opened, **context, persons=False)
 
     async def one(request: Request) -> Response:
         opened = await open_dataset(node, identity, request)
-        seen = await run_in_threadpool(look.study, node, opened.grant, uid(request.path_params["study"]))
-        wanted = request.query_params.get("series") or next((one.uid for one in seen.series), "")
-        shown = None
-        if wanted and opened.action == "view":
-            looked = await work(look.look, node, opened.grant, seen, uid(wanted))
-            await run_in_threadpool(partial(check, node, *opened.asked, door="web"))  # it may have waited
-            shown = quick_look(looked, f"/datasets/{opened.visit.dataset}", seen.uid, dict(request.query_params))
-        return await show(request, "outside/study.html", opened, study=seen, chosen=wanted, look=shown)
+        base = f"/datasets/{opened.visit.dataset}"
+        study = await run_in_threadpool(look.study, node, opened.grant, uid(request.path_params["study"]))
+        shown = await shown_series(node, opened.grant, study, request, base, looks=opened.action == "view")
+        await run_in_threadpool(partial(check, node, *opened.asked, door="web"))  # it may have waited
+        snippet = None
+        if shown["chosen"]:
+            retrieve = "retrieve" in opened.visa.actions
+            snippet = series_snippet(
+                opened.visa.issuer, opened.visit.permit, study.uid, shown["chosen"], retrieve=retrieve
+            )
+        context = {"snippet": snippet, "viewer": _viewer_for(opened)}
+        return await show(request, "outside/study.html", opened, study=study, **shown, **context)
 
     async def access(request: Request) -> Response:
         visit = await identity.visit(request)
@@ -144,13 +147,23 @@ def _look_routes(node: Node, identity: Visitors, pages: Pages) -> list[Route]:
 
     async def show(request: Request, template: str, opened: Open, **context: Any) -> Response:
         base = f"/datasets/{opened.visit.dataset}"
-        return await pages.render(request, template, opened=opened, base=base, poll=POLL, say=imagewords, **context)
+        frame: dict[str, Any] = {"opened": opened, "base": base, "here": base, "access": f"{base}/access", "poll": POLL}
+        looks = opened.action == "view"
+        return await pages.render(request, template, **frame, say=imagewords, kinds=kinds, looks=looks, **context)
 
     return [
         Route("/datasets/{iri}", every, methods=["GET"]),
         Route("/datasets/{iri}/access", access, methods=["GET"]),
         Route("/datasets/{iri}/studies/{study}", one, methods=["GET"]),
+        *look_routes(node, by_visit(node, identity.cookie), "/datasets/{iri}/studies/{study}/series/{series}"),
     ]
+
+
+def _viewer_for(opened: Open) -> str:
+    """Whether the visitor can open OHIF: "open", "not-allowed", or "absent" where the node has none."""
+    if viewer() is None:
+        return "absent"
+    return "open" if "retrieve" in opened.visa.actions else "not-allowed"
 
 
 async def open_dataset(node: Node, identity: Visitors, request: Request) -> Open:
@@ -167,49 +180,3 @@ def visa_of(node: Node, visit: Visit) -> tuple[Visa, Action]:
     """What the visit's permit says, and what it lets a browser do. Whether it holds is for `authorise`."""
     visa = permits.get(node, visit.hub, visit.permit).visa
     return visa, "view" if "view" in visa.actions else "retrieve"
-
-
-def page_number(request: Request) -> int:
-    """`page`, from 1; 1 for anything else."""
-    text = request.query_params.get("page", "1")
-    return int(text) if text.isdecimal() and 0 < len(text) < 7 and int(text) > 0 else 1
-
-
-def quick_look(looked: Look, base: str, study: str, chosen: dict[str, str]) -> dict[str, Any]:
-    """What the template shows of a series: the slice and window that the address names, or the middle and the usual.
-
-    chosen   `slice`, from 1, and `window`, a preset's name
-    """
-    count = len(looked.slices)
-    text = chosen.get("slice", "")
-    number = int(text) if text.isdecimal() and 0 < len(text) < 7 else count // 2 + 1
-    number = min(max(number, 1), max(count, 1))
-    names = {window.name: window for window in looked.windows}
-    window = names.get(chosen.get("window", "")) or names.get(looked.usual)
-    place = f"{base}/dicom-web/studies/{study}/series/{looked.series.uid}/instances/"
-    asked = "" if window is None or window.name == look.OWN.name else f"&window={window.parameter}"
-    src = ""
-    if count:
-        now = looked.slices[number - 1]
-        src = f"{place}{now.uid}/frames/{now.frame}/rendered?accept=image/png{asked}"
-    return {
-        "series": looked.series,
-        "count": count,
-        "number": number,
-        "where": where(looked, looked.slices[number - 1]) if count else "",
-        "windows": looked.windows,
-        "window": window,
-        "own": look.OWN.name,
-        "base": place,
-        "src": src,
-        "slices": json.dumps(
-            [[one.uid, one.frame, where(looked, one)] for one in looked.slices], separators=(",", ":")
-        ),
-    }
-
-
-def where(looked: Look, one: Slice) -> str:
-    """`axial, −123.5 mm`; nothing when the images do not say where they lie."""
-    if one.position is None or not looked.plane:
-        return ""
-    return f"{looked.plane}, {imagewords.millimetres(one.position.distance)}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+from carina.interfaces.language import mark
 from carina.model.cohort import All, Between, OneOf, Query, to_pairs
 from carina.model.ids import DatasetIri
 
@@ -26,14 +27,14 @@ def search_snippets(url: str, query: Query) -> list[Snippet]:
     python = f'import carina\n\nwith carina.connect("{url}") as hub:\n    print(hub.search({arguments}))'
     return [
         Snippet("python", "Python", python),
-        Snippet("shell", "Command line", f"carina login {url}\ncarina search {url} {terms}".rstrip()),
+        Snippet("shell", mark("Command line"), f"carina login {url}\ncarina search {url} {terms}".rstrip()),
     ]
 
 
 def dataset_snippets(url: str, iri: DatasetIri) -> list[Snippet]:
     """The dataset's description in Python, and the list for the shell."""
     python = f'import carina\n\nwith carina.connect("{url}") as hub:\n    print(hub.dataset("{iri}"))'
-    return [Snippet("python", "Python", python), Snippet("shell", "Command line", f"carina datasets {url}")]
+    return [Snippet("python", "Python", python), Snippet("shell", mark("Command line"), f"carina datasets {url}")]
 
 
 def permit_snippets(url: str, permit: str, *, images: bool, analyse: bool) -> list[Snippet]:
@@ -49,7 +50,23 @@ def permit_snippets(url: str, permit: str, *, images: bool, analyse: bool) -> li
     if analyse:
         python += f'\n    run = hub.run(["{permit}"])'
         shell += f"\ncarina run start {permit} --wait"
-    return [Snippet("python", "Python", python), Snippet("shell", "Command line", shell)]
+    return [Snippet("python", "Python", python), Snippet("shell", mark("Command line"), shell)]
+
+
+def series_snippet(url: str, permit: str, study: str, series: str, *, retrieve: bool) -> Snippet:
+    """A series under a permit, in Python.
+
+    url       the hub's
+    retrieve  whether the permit is for fetching the objects; else only their list can be had
+    """
+    use = "volume = series.volume()  # or series.datasets(), one by one" if retrieve else "print(series.instances())"
+    return Snippet(
+        "python",
+        "Python",
+        f'import carina\n\nwith carina.connect("{url}") as hub, hub.open("{permit}") as images:\n'
+        f'    found = images.series("{study}")\n'
+        f'    series = next(one for one in found if one.uid == "{series}")\n    {use}',
+    )
 
 
 def _argument(part: OneOf | Between) -> str:
