@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from carina.errors import BadSettings, Busy, CarinaError, Conflict
+from carina.app.settings_text import node_text, value_text
+from carina.errors import BadSettings, Busy, Conflict
 from carina.federation.signing import SigningKey, party_id
 from carina.model.keys import KeyRing
 from carina.settings import load_hub, load_node, write_new_keys
+from carina.storage.accounts import add_account
+from carina.storage.audit import AuditTrail
 from carina.storage.database import check_keys, open_engine, upgrade
 
 
@@ -36,6 +38,7 @@ class NewNode:
     permits: str = "countersign"
     sample: bool = True
     sources: tuple[tuple[str, str], ...] = field(default=())  # (kind, name), all of `project`
+    manager: tuple[str, str] | None = None  # name and password of the first account, a data manager
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def found_node(folder: Path, keys: Path, new: NewNode) -> str:
         node = party_id(SigningKey.from_seed(ring.signing).public_jwk, "n")
         _write(folder / "node.toml", _node_toml(node, new, keys))
         load_node(folder)
-        _records(folder, "node", ring)
+        _records(folder, "node", ring, new.manager)
     return node
 
 
@@ -88,7 +91,7 @@ def _whole_or_not_at_all(folder: Path, keys: Path, name: str) -> Iterator[None]:
     except OSError as error:
         _remove_new(folder, keys, known)
         raise BadSettings("The folder cannot be made there.", f"The system says: {error.strerror}.") from None
-    except CarinaError:
+    except BaseException:  # Ctrl-C too
         _remove_new(folder, keys, known)
         raise
 
@@ -103,11 +106,14 @@ def _remove_new(folder: Path, keys: Path, known: set[Path]) -> None:
             path.rmdir()
 
 
-def _records(folder: Path, role: Literal["node", "hub"], ring: KeyRing) -> None:
+def _records(folder: Path, role: Literal["node", "hub"], ring: KeyRing, manager: tuple[str, str] | None = None) -> None:
     engine = open_engine(f"sqlite:///{folder / 'records.sqlite'}")
     try:
         upgrade(engine, role)
         check_keys(engine, ring)
+        if manager is not None:
+            add_account(engine, *manager, {"data-manager"})
+            AuditTrail(engine).append("account-added", "operator", manager[0])
     finally:
         engine.dispose()
 
@@ -117,111 +123,47 @@ def _write(path: Path, text: str) -> None:
     path.chmod(0o600)
 
 
-def _text(value: str) -> str:
-    """A TOML basic string; JSON's escapes are among TOML's."""
-    return json.dumps(value, ensure_ascii=False)
-
-
 def _node_toml(node: str, new: NewNode, keys: Path) -> str:
-    dimse = (
-        f"""
-# The DICOM network. Leave the section out for a node without it.
-[dimse]
-host = "127.0.0.1"
-port = {new.dimse_port}
-ae_title = {_text(new.ae_title)}
-"""
-        if new.dimse_port is not None
-        else ""
-    )
-    sources = "".join(
-        f"""
-[[sources]]
-kind = {_text(kind)}
-name = {_text(name)}
-project = {_text(new.project)}
-"""
-        for kind, name in new.sources
-    )
-    addresses = "".join(
-        f"{name} = {_text(value)}\n"
-        for name, value in (("console_url", new.console_url), ("public_url", new.public_url))
-        if value is not None
-    )
-    return f"""# A Carina node; docs/reference/settings.md lists all settings. Environment variables CARINA_NODE_* win.
-id = {_text(node)}  # from the first key; never changes
-title = {_text(new.title)}
-institution = {_text(new.institution)}
-country = {_text(new.country)}  # ISO 3166-1, two letters
-
-# Where the keys are: file:PATH, env:NAME or credential:NAME. Without a back-up of them the records are lost.
-keys = {_text(f"file:{keys.resolve()}")}
-
-# Smaller counts of patients do not leave this node.
-smallest_count = 10
-{addresses}
-# Inside: ingest, console, staff. Off loopback it needs a TLS proxy; name that in trusted_proxies and console_url.
-[inside]
-host = "127.0.0.1"
-port = {new.inside_port}
-
-# Outside: where researchers with a permit look at images and fetch them. Its address for them is public_url; without
-# one the node takes part in search and analysis only.
-[outside]
-host = "127.0.0.1"
-port = {new.outside_port}
-
-# What a permit of a hub's committee may be for here. "countersign": this node's data manager signs each one too;
-# "trust-hub": the hub's word is enough.
-[access]
-permits = {_text(new.permits)}
-actions = ["view", "retrieve", "analyse"]
-longest_days = 365
-
-# The bounds of an analysis that a researcher runs: bytes of memory, seconds.
-[jobs]
-memory = 2147483648
-seconds = 3600
-
-# Looking for text in pixels, for projects whose profile has clean_pixel_data: whether plain CT, MR and PET are sampled
-# too, and how many processes look.
-[pixels]
-sample = {str(new.sample).lower()}
-processes = 1
-
-# Whether an encrypted map leads back from pseudonyms, for `carina node reveal`.
-[deid]
-map = true
-{dimse}
-# A project: a de-identification profile and keys of its own. Two projects share no pseudonym, UID or date.
-[[projects]]
-id = {_text(new.project)}
-title = {_text(new.project_title)}
-profile = {_text(new.profile)}  # "basic", "research", or a profile as a text
-issuer = {_text(new.issuer)}  # of patient identifiers, where an image names none
-
-# Each source belongs to one project; what comes from anywhere else waits in quarantine.
-# kind = "aet" (a calling AE title), "token" (made by `carina node token create`) or "folder".
-{sources}"""
+    values: dict[str, Any] = {
+        "id": node,
+        "title": new.title,
+        "institution": new.institution,
+        "country": new.country,
+        "keys": f"file:{keys.resolve()}",
+        "smallest_count": 10,
+        "inside": {"host": "127.0.0.1", "port": new.inside_port},
+        "outside": {"host": "127.0.0.1", "port": new.outside_port},
+        "access": {"permits": new.permits},
+        "pixels": {"sample": new.sample},
+        "projects": [
+            {"id": new.project, "title": new.project_title, "profile": new.profile, "issuer": new.issuer},
+        ],
+        "sources": [{"kind": kind, "name": name, "project": new.project} for kind, name in new.sources],
+    }
+    addresses = {"console_url": new.console_url, "public_url": new.public_url}
+    values |= {name: value for name, value in addresses.items() if value is not None}
+    if new.dimse_port is not None:
+        values["dimse"] = {"host": "127.0.0.1", "port": new.dimse_port, "ae_title": new.ae_title}
+    return node_text(values)
 
 
 def _hub_toml(hub: str, new: NewHub, keys: Path) -> str:
     host = "0.0.0.0" if new.broker_names else "127.0.0.1"  # noqa: S104  for nodes elsewhere
     names = (
         "# By which nodes reach the broker; a node that joins is told the first.\n"
-        f"broker_names = [{', '.join(map(_text, new.broker_names))}]\n"
+        f"broker_names = [{', '.join(map(value_text, new.broker_names))}]\n"
         if new.broker_names
         else ""
     )
     return f"""# A Carina hub; docs/reference/settings.md lists all settings. Environment variables CARINA_HUB_* win.
-id = {_text(hub)}  # from the first key; never changes
-title = {_text(new.title)}
+id = {value_text(hub)}  # from the first key; never changes
+title = {value_text(new.title)}
 
 # The address people use. It stands in invitations.
-public_url = {_text(new.public_url)}
+public_url = {value_text(new.public_url)}
 
 # Where the keys are: file:PATH, env:NAME or credential:NAME. Without a back-up of them no node knows this hub any more.
-keys = {_text(f"file:{keys.resolve()}")}
+keys = {value_text(f"file:{keys.resolve()}")}
 
 smallest_count = 10  # smaller counts read "fewer than 10"
 answer_within = 5.0  # seconds that a search waits for nodes
@@ -233,6 +175,6 @@ port = {new.port}
 
 # Where nodes connect (NATS over TLS).
 [broker]
-host = {_text(host)}
+host = {value_text(host)}
 port = {new.broker_port}
 """

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import multiprocessing
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from sqlalchemy import select
 from tests import access
 from tests.access import Scene, open_scene
+from tests.unit.node import job_process
 from tests.unit.node.test_jobs import running, state_of, taken
 
 from carina.app import running as runner
@@ -154,3 +157,25 @@ def test_a_process_that_returns_without_an_outcome_has_crashed(scene: Scene, mon
     monkeypatch.setattr(runner, "run", lambda *args, **bounds: "")
     play(scene, lambda: state_of(scene, job)[0] == "failed")
     assert state_of(scene, job) == ("failed", "crashed")
+
+
+def test_a_job_that_a_data_manager_cancels_is_killed_at_once_and_does_not_come_back(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = taken(scene)
+    monkeypatch.setattr(runner, "compute", job_process.hang)
+    cancelled: list[float] = []
+
+    def ended() -> bool:
+        state = state_of(scene, job)[0]
+        if state == "running" and not cancelled and multiprocessing.active_children():
+            jobs.cancel(scene.node, "nora", scene.hub.id, job)
+            cancelled.append(time.monotonic())
+        return bool(cancelled) and not multiprocessing.active_children()
+
+    play(scene, ended)
+    assert time.monotonic() - cancelled[0] < 5
+    assert state_of(scene, job) == ("cancelled", "stopped-by-node")
+    [outcome] = jobs.undelivered(scene.node, scene.hub.id)
+    assert (outcome.state, outcome.reason) == ("cancelled", "stopped-by-node")
+    assert attempts(scene, job) == 1 and jobs.next_job(scene.node) is None

@@ -210,8 +210,8 @@ def test_a_run_that_is_ended_leaves_no_process_and_no_half_file_and_goes_on(sour
     program = [sys.executable, "-c", "from carina.cli.main import main; main()", *words]
     process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     until = time.monotonic() + 60
-    while not list((tmp_path / "out").rglob("*.dcm")) and time.monotonic() < until:
-        time.sleep(0.05)
+    while not any((tmp_path / "out").rglob("*.dcm")) and time.monotonic() < until:
+        time.sleep(0.005)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130 and b"Traceback" not in error

@@ -17,7 +17,7 @@ from tests.unit.cli.conftest import Run
 
 from carina.app.site import open_node
 from carina.cli.main import carina
-from carina.cli.node import _pixel_lines
+from carina.cli.node_status import _pixel_lines
 from carina.node import worker
 from carina.storage.schema import hubs
 
@@ -47,15 +47,11 @@ def test_init_makes_a_node_whose_keys_lie_outside_and_have_a_backup(run: Run, tm
     assert run("node", "audit", tmp_path / "node").output == "The audit trail is whole: 0 rows.\n"
 
 
-def test_init_asks_for_what_was_not_given_and_prints_the_keys_for_a_dash(run: Run, tmp_path: Path) -> None:
-    said = run("node", "init", tmp_path / "node", typed=b"Hospital\nHospital\nES\n-\n")
-    assert said.code == 0, said
-    assert (tmp_path / "node-keys" / "node.json").read_text().strip() in said.output
-
-
 def test_init_leaves_a_node_that_is_there_alone(run: Run, node: Path, tmp_path: Path) -> None:
     before = (node / "node.toml").read_bytes()
-    run("node", "init", node, *INIT, "--key-backup", "-").complaint(73, "already", "Choose another folder")
+    run("node", "init", node, *INIT, "--key-backup", "-").complaint(
+        73, "already", "Hospital Ficticio", "another folder"
+    )
     assert (node / "node.toml").read_bytes() == before
     assert not (tmp_path / "node-keys").exists()
 
@@ -187,14 +183,47 @@ def test_quarantine_is_listed_retried_and_discarded(run: Run, node: Path, tmp_pa
     assert entries[0]["id"] in run("node", "quarantine", "list", node, *reason).output
 
     assert run("node", "quarantine", "retry", node, entries[0]["id"]).output == "1 will be tried again.\n"
-    run("node", "quarantine", "retry", node, entries[0]["id"]).complaint(66, "Not all of these wait")
-    run("node", "quarantine", "retry", node).complaint(65, "Name ids, or one --reason")
+    run("node", "quarantine", "retry", node, entries[0]["id"]).complaint(66, "Not all of these are in quarantine")
+    run("node", "quarantine", "retry", node).complaint(65, "Name ids, or filters")
     refused = run("node", "quarantine", "discard", node, *reason, typed=b"n\n")
     assert refused.code == 130 and "ended" in refused.error
-    assert run("node", "quarantine", "discard", node, *reason, "--yes").output == "2 discarded.\n"
+    assert (
+        run("node", "quarantine", "discard", node, *reason, "--yes").output
+        == "2 discarded. `restore` takes them back within 24 hours.\n"
+    )
     assert "Nothing is in quarantine." in run("node", "quarantine", "list", node).output
     archive(node)
     assert len(json.loads(run("node", "quarantine", "list", node, *reason, "--json").output)) == 1
+
+
+def test_what_was_discarded_is_taken_back_or_destroyed_at_once(run: Run, node: Path, tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("no image")
+    run("node", "ingest", node, tmp_path / "letter.txt")
+    reason = ("--reason", "not-dicom")
+    run("node", "quarantine", "discard", node, *reason, "--yes")
+    [gone] = json.loads(run("node", "quarantine", "list", node, "--discarded", "--json").output)
+    assert gone["state"] == "discarded" and gone["kept_until"]
+    assert run("node", "quarantine", "restore", node, gone["id"]).output == "1 taken back.\n"
+    shown = run("node", "quarantine", "show", node, gone["id"]).output
+    assert "not-dicom" in shown and "discard, retry" in shown
+    assert run("node", "quarantine", "discard", node, *reason, "--now", "--yes").output == "1 destroyed.\n"
+    run("node", "quarantine", "restore", node, gone["id"]).complaint(66, "Not all of these")
+    assert json.loads(run("node", "quarantine", "list", node, "--discarded", "--json").output) == []
+
+
+def test_the_trail_is_narrowed_and_exported_and_jobs_are_listed(run: Run, node: Path, tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("no image")
+    run("node", "ingest", node, tmp_path / "letter.txt")
+    assert "quarantined" in run("node", "audit", node, "--action", "quarantined").output
+    place = tmp_path / "audit.jsonl"
+    assert "1 rows are in" in run("node", "audit", node, "--action", "quarantined", "--export", place).output
+    assert json.loads(place.read_text())["action"] == "quarantined"
+    run("node", "audit", node, "--export", place).complaint(73, "already")
+    assert run("node", "audit", node, "--export", "-", "--form", "csv").output.startswith("seq,at,")
+    assert "audit-exported" in run("node", "audit", node, "--list").output
+    run("node", "audit", node, "--since", "today").complaint(65, "no day")
+    assert run("node", "job", "list", node).output == "No job waits or runs.\n"
+    run("node", "job", "cancel", node, "nothing").complaint(66, "No job of this id")
 
 
 # --- datasets ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,228 @@
+"""Write pictures of every page into docs/screens, from a demonstration: one that runs, or one that is started here.
+
+    python scripts/screenshots.py [--folder FOLDER] [--out FOLDER]
+
+Names are the same each time; pictures are reduced to 64 colours, so that all of them stay small.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+CHROMIUM = os.environ.get("CARINA_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
+FLAGS = ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
+WEBGL = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+READY_WITHIN = 300.0  # s
+LARGEST, LARGEST_ALL = 80_000, 4_000_000  # bytes of one picture, of all
+TALLEST = 2400  # CSS pixels; a longer page is cut
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One page in the manuals of looks: where, what it is called, and in which looks besides light and wide."""
+
+    name: str
+    path: str
+    title: str
+    looks: tuple[str, ...] = ("phone",)
+
+
+HUB_OPEN = (
+    Shot("hub-home", "/", "Hub: home", ("phone", "dark", "german")),
+    Shot("hub-datasets", "/datasets", "Hub: catalogue"),
+    Shot("hub-explorer", "/explorer", "Hub: explorer", ("phone", "dark")),
+    Shot("hub-nodes", "/nodes", "Hub: nodes"),
+    Shot("sign-in", "/sign-in", "Sign-in", ("phone", "german")),
+    Shot("design", "/design", "Every piece of the pages", ("phone", "dark")),
+)
+HUB_RESEARCHER = (
+    Shot("hub-requests", "/requests", "Hub: a researcher's requests"),
+    Shot("hub-permits", "/permits", "Hub: permits"),
+    Shot("hub-runs", "/runs", "Hub: analyses"),
+    Shot("account", "/account", "An account"),
+)
+HUB_COMMITTEE = (Shot("hub-committee", "/committee", "Hub: an access committee"),)
+
+
+def console_shots(page: Page, url: str) -> list[Shot]:
+    """The pages of the console's menu, as it is."""
+    page.goto(url)
+    links = page.locator("header nav a").evaluate_all("all => all.map(a => [a.getAttribute('href'), a.textContent])")
+    found = [Shot("console-home", "/", "Console: first page", ("phone", "dark", "german"))]
+    for path, text in links:
+        if path != "/":
+            found.append(Shot(f"console-{path.strip('/').replace('/', '-')}", path, f"Console: {text.strip()}"))
+    return found
+
+
+def main() -> None:
+    """Take all pictures and write the index."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--folder", type=Path, help="of a demonstration that runs; else one is started")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "screens")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    with demonstration(given.folder) as state, sync_playwright() as playwright:
+        flags = [*FLAGS, *WEBGL, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        taken = take_all(browser, state, given.out)
+        browser.close()
+    for old in set(given.out.glob("*.png")) - {given.out / f"{name}.png" for name, _ in taken}:
+        old.unlink()
+    write_index(given.out, taken)
+    total = sum((given.out / f"{name}.png").stat().st_size for name, _ in taken)
+    print(f"{len(taken)} pictures, {total / 1e6:.2f} MB, in {given.out}")
+    if total > LARGEST_ALL:
+        sys.exit("The pictures are too large together.")
+
+
+@contextmanager
+def demonstration(folder: Path | None) -> Iterator[dict[str, Any]]:
+    """The state of a demonstration that is ready: the one in `folder`, or one of our own that ends afterwards."""
+    if folder is not None:
+        yield _ready(folder, None)
+        return
+    with tempfile.TemporaryDirectory(prefix="carina-screens-") as place:
+        command = [sys.executable, "-m", "carina", "demo", "--fresh", "--folder", place]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+        try:
+            yield _ready(Path(place), process)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+def _ready(folder: Path, process: subprocess.Popen[bytes] | None) -> dict[str, Any]:
+    end = time.monotonic() + READY_WITHIN
+    while time.monotonic() < end and (process is None or process.poll() is None):
+        if (folder / "demo.json").exists():
+            state: dict[str, Any] = json.loads((folder / "demo.json").read_text(encoding="utf-8"))
+            if state["ready"]:
+                return state
+        time.sleep(1)
+    sys.exit("The demonstration did not become ready.")
+
+
+def take_all(browser: Browser, state: dict[str, Any], out: Path) -> list[tuple[str, str]]:
+    """Each page in each of its looks; gives the pictures' names with their titles, in the order of the index."""
+    hub, node = state["hub"]["url"], state["nodes"][0]
+    taken = _tour(browser, out, hub, None, list(HUB_OPEN))
+    with _signed_in(browser, hub, _account(state, "hub", "researcher")) as page:
+        dataset = _first(page, f"{hub}/datasets", "a[href^='/datasets/urn']")
+    if dataset:
+        taken += _tour(browser, out, hub, None, [Shot("hub-dataset", dataset, "Hub: a dataset")])
+    taken += _tour(browser, out, hub, _account(state, "hub", "researcher"), list(HUB_RESEARCHER))
+    taken += _tour(browser, out, hub, _account(state, "hub", "committee"), list(HUB_COMMITTEE))
+    manager = _account(state, node["key"], "data-manager")
+    with _signed_in(browser, node["url"], manager) as page:
+        shots = console_shots(page, node["url"])
+        for name, at, link in (
+            ("dataset", "/datasets", "a[href^='/datasets/urn']"),
+            ("heap", "/quarantine", "main table a"),
+        ):
+            found = _first(page, f"{node['url']}{at}", link)
+            if found:
+                shots.append(Shot(f"console-{name}", found, f"Console: {name}"))
+    return taken + _tour(browser, out, node["url"], manager, shots)
+
+
+def _account(state: dict[str, Any], service: str, role: str) -> tuple[str, str]:
+    found = next(one for one in state["accounts"] if one["service"] == service and one["role"] == role)
+    return found["name"], found["password"]
+
+
+def _first(page: Page, url: str, link: str) -> str:
+    """The address of the first such link of a page; empty when there is none."""
+    page.goto(url)
+    found = page.locator(link)
+    return str(found.first.get_attribute("href")) if found.count() else ""
+
+
+@contextmanager
+def _signed_in(browser: Browser, url: str, account: tuple[str, str] | None, **options: Any) -> Iterator[Page]:
+    context: BrowserContext = browser.new_context(**{"viewport": DESKTOP, "reduced_motion": "reduce", **options})
+    page = context.new_page()
+    try:
+        if account is not None:
+            page.goto(f"{url}/sign-in")
+            page.locator("main input[name=name]").fill(account[0])
+            page.locator("main input[name=password]").fill(account[1])
+            page.locator("main form button").first.click()
+            page.wait_for_url(f"{url}/")
+        yield page
+    finally:
+        context.close()
+
+
+def _tour(
+    browser: Browser, out: Path, url: str, account: tuple[str, str] | None, shots: list[Shot]
+) -> list[tuple[str, str]]:
+    """These pages of one service, as one person sees them, look by look."""
+    looks: dict[str, dict[str, Any]] = {
+        "": {},
+        "phone": {"viewport": PHONE},
+        "dark": {"color_scheme": "dark"},
+        "german": {"locale": "de-DE"},
+    }
+    taken: dict[str, str] = {}
+    for look, options in looks.items():
+        wanted = [shot for shot in shots if not look or look in shot.looks]
+        if not wanted:
+            continue
+        with _signed_in(browser, url, account, **options) as page:
+            for shot in wanted:
+                name = f"{shot.name}-{look}" if look else shot.name
+                _take(page, f"{url}{shot.path}", out / f"{name}.png")
+                taken[name] = f"{shot.title}, {look}" if look else shot.title
+    return sorted(taken.items(), key=lambda one: next(i for i, s in enumerate(shots) if one[0].startswith(s.name)))
+
+
+def _take(page: Page, url: str, file: Path) -> None:
+    """One picture, whole page, at most so tall; fewer colours until it is small enough."""
+    answer = page.goto(url)
+    if answer is None or answer.status >= 400:
+        sys.exit(f"{url} answers with {answer.status if answer else 'nothing'}.")
+    try:
+        page.wait_for_load_state("networkidle", timeout=3000)
+    except Error:
+        page.wait_for_timeout(500)  # a live part goes on asking
+    size = page.viewport_size or DESKTOP
+    height = min(TALLEST, int(page.evaluate("document.documentElement.scrollHeight")))
+    clip = {"x": 0, "y": 0, "width": size["width"], "height": max(size["height"], height)}
+    page.screenshot(path=file, full_page=True, clip=clip)  # type: ignore[arg-type]
+    with Image.open(file) as picture:
+        plain = picture.convert("RGB")
+    for colours in (64, 32, 16, 8):
+        plain.quantize(colours, dither=Image.Dither.NONE).save(file, optimize=True)
+        if file.stat().st_size <= LARGEST:
+            return
+    sys.exit(f"{file.name} stays larger than {LARGEST} bytes.")
+
+
+def write_index(out: Path, taken: list[tuple[str, str]]) -> None:
+    """README.md with all pictures."""
+    lines = ["# What the pages look like", "", "Made by `make screenshots` from the demonstration; do not edit.", ""]
+    lines += [f"## {title}\n\n![{title}]({name}.png)\n" for name, title in taken]
+    (out / "README.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
