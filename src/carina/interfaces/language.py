@@ -2,12 +2,14 @@
 
 Texts are English in the code and in the templates; `locale/<language>.po` holds their translations. What services say
 (errors, reasons) is English too, and is translated where it is shown: by `sentence`, which knows the numbers and names
-that stand within.
+that stand within. `scripts/collect_texts.py` keeps the catalogues in step with the code.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from io import BytesIO
@@ -18,14 +20,17 @@ from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import Translations
+from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 FOLDER = Path(__file__).parent / "locale"
 LANGUAGES = {"en": "English", "de": "Deutsch"}
 """By code (BCP 47), each with its own name."""
 COOKIE = "carina-language"
 FIRST = "en"
+SAID = "Said by a service."
+"""The catalogue's comment on texts that `sentence` looks for within what was said."""
 _HOLE = re.compile(r"\\\{[^{}]*\\\}")  # of a text that was escaped for a regular expression
 _current: ContextVar[str] = ContextVar("language", default=FIRST)
 
@@ -63,13 +68,36 @@ def sentence(text: str) -> str:
     for pattern, names, translated in _patterns(current()):
         said = pattern.fullmatch(text)
         if said is not None:
-            return translated.format(**dict(zip(names, said.groups(), strict=True)))
+            given = zip(names, said.groups(), strict=True)
+            return translated.format(**{name: _written(name, value) for name, value in given})
     return text
 
 
+def _written(name: str, value: str) -> str:
+    """A number with the language's decimal sign; versions and all else as they are."""
+    if name == "version" or not re.fullmatch(r"\d+\.\d+", value):
+        return value
+    return value.replace(".", str(locale().number_symbols["latn"]["decimal"]))
+
+
 def locale() -> Locale:
-    """How the current language writes dates and numbers."""
-    return Locale.parse("en_GB" if current() == FIRST else current())
+    """How the current language writes dates, lists and numbers."""
+    return _locale(current())
+
+
+@cache
+def _locale(language: str) -> Locale:
+    return Locale.parse("en_GB" if language == FIRST else language.replace("-", "_"))
+
+
+@contextmanager
+def speaking(language: str) -> Iterator[None]:
+    """Another language for what is done within."""
+    before = _current.set(language)
+    try:
+        yield
+    finally:
+        _current.reset(before)
 
 
 def chosen(connection: HTTPConnection) -> str:
@@ -89,9 +117,25 @@ class Language:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Set it for all that this request calls."""
-        if scope["type"] == "http":
-            _current.set(chosen(HTTPConnection(scope)))
-        await self.app(scope, receive, send)
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        spoken = chosen(HTTPConnection(scope))
+
+        async def tell(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if headers.get("content-type", "").startswith("text/html"):
+                    headers["Content-Language"] = spoken
+                    headers.add_vary_header("Accept-Language")
+                    headers.add_vary_header("Cookie")
+            await send(message)
+
+        before = _current.set(spoken)
+        try:
+            await self.app(scope, receive, tell)
+        finally:
+            _current.reset(before)
 
 
 def _accepted(header: str) -> list[str]:
@@ -127,7 +171,7 @@ def _patterns(language: str) -> list[tuple[re.Pattern[str], list[str], str]]:
     found = []
     for message in catalogue(language):
         text = message.id if isinstance(message.id, str) else ""
-        if "python-brace-format" not in message.flags or not message.string:
+        if SAID not in message.auto_comments or "{" not in text or not message.string:
             continue
         names = re.findall(r"\{([^{}]*)\}", text)
         pattern = re.compile(_HOLE.sub("(.*?)", re.escape(text)), re.DOTALL)
