@@ -3,7 +3,7 @@
 `npm pack` brings the published package, whose sha512 is checked. What no node needs is left out (inference in the
 browser, source maps, whole-slide viewing, the configuration that names a public server), the public path is changed
 from `/` to `/ohif/` in the places that are counted here, and what can be compressed is. Licences and a bill of
-materials stay with it. Needs npm and this project's virtual environment; does nothing when the package is there already.
+materials stay with it. Needs npm and this project's virtual environment; does nothing when the package is there.
 """
 
 from __future__ import annotations

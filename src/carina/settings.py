@@ -181,6 +181,15 @@ class PixelSettings(_Part):
     processes: Annotated[int, Field(ge=1, le=16)] = 1
 
 
+class ImageSettings(_Part):
+    """Drawing images for browsers.
+
+    processes  how many decode and draw, beside the server; 0: the server's own threads
+    """
+
+    processes: Annotated[int, Field(ge=0, le=16)] = 1
+
+
 class DeidSettings(_Part):
     """De-identification, for all projects.
 
@@ -285,6 +294,7 @@ class NodeSettings(_Service):
     access             what permits may be for, and whether the node's data manager signs them too
     jobs               bounds of the analyses that researchers run
     pixels             looking for text in pixels
+    images             drawing images for browsers
     deid               de-identification
     peers              DICOM applications that may find and fetch, or are sent to
     archive            when a study is complete, and how much may wait
@@ -308,6 +318,7 @@ class NodeSettings(_Service):
     access: AccessSettings = AccessSettings()
     jobs: JobSettings = JobSettings()
     pixels: PixelSettings = PixelSettings()
+    images: ImageSettings = ImageSettings()
     deid: DeidSettings = DeidSettings()
     peers: tuple[PeerSettings, ...] = ()
     archive: ArchiveSettings = ArchiveSettings()

@@ -185,15 +185,14 @@ def look(demo: Demo, page: Page, node: dict[str, Any], uids: dict[str, str], ori
     assert "code" not in base
     page.goto(f"{base}/studies/{uids['study']}?series={uids['series']}")
     choice = page.get_by_label("Window")
-    bone = choice.locator("option", has_text="Bone")
-    center, width = str(bone.get_attribute("data-window")).split(",")
-    choice.select_option(bone.get_attribute("value"))
+    choice.select_option(choice.locator("option", has_text="Bone").get_attribute("value"))
+    center, width = (page.get_by_label(name, exact=True).input_value() for name in ("Centre", "Width"))
     picture = page.locator("#stage img")
-    expect(picture).to_have_attribute("src", re.compile(f"window={center},{width}$"), timeout=SOON)
+    expect(picture).to_have_attribute("src", re.compile("window=bone$"), timeout=SOON)
     address = str(picture.get_attribute("src"))
     assert uids["instance"] in address
     status, kept, data = fetched(page, address)
-    assert (status, kept) == (200, "no-store")
+    assert (status, kept) == (200, "private, no-cache")
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), windowed(original, float(center), float(width)))
     return page
 

@@ -145,7 +145,16 @@ def test_nothing_planted_is_in_clear_after_ingest_quarantine_and_clinical_import
     with pytest.raises(InvalidTable):
         clinical.import_table(node, LUNG, HEADER + row.replace("C34.1", PLANT))
     datasets.publish(node, "ana", datasets.create(node, "ana", ProjectId("lung"), "Lung").iri)
-    told = str((status(node), arrivals.overview(node), quarantine.entries(node), node.audit.entries(100)))
+    told = str(
+        (
+            status(node),
+            arrivals.arriving(node),
+            arrivals.latest(node),
+            arrivals.growing(node),
+            quarantine.entries(node),
+            node.audit.entries(100),
+        )
+    )
 
     with node.engine.connect() as connection:
         states = [records.get(connection, one.id).state for one in (archived, second, refused, *withheld)]

@@ -85,6 +85,7 @@ def export_node(folder: Path, archive: Path, since: Path | None = None) -> Expor
             result.size = out.finish(
                 {**about, "absent": result.absent, "damaged": result.damaged}, backup_key(node.keys)
             )
+        node.audit.append("node-exported", "operator", full=since is None, size=result.size)
         return result
 
 

@@ -13,6 +13,8 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount
 
+from carina.app.around import around
+from carina.app.drawing import Drawers
 from carina.app.export import drop_pins
 from carina.app.http import post_json
 from carina.app.pixels import look
@@ -22,6 +24,7 @@ from carina.app.site import open_node
 from carina.app.workers import Workers
 from carina.app.working import work
 from carina.interfaces import listener
+from carina.interfaces.api.console import console_routes
 from carina.interfaces.api.health import Check, health_routes, node_checks
 from carina.interfaces.api.identity import Identity, LocalAccounts
 from carina.interfaces.api.metrics import Meter
@@ -36,16 +39,19 @@ from carina.interfaces.dimse.secure import client_context, listener_context
 from carina.interfaces.dimse.server import DimseServer, start_dimse
 from carina.interfaces.nats.node_exchange import run_memberships
 from carina.interfaces.web.node import node_frame, node_pages
+from carina.interfaces.web.ohif import ohif_routes
 from carina.interfaces.web.outside import outside_frame, outside_pages
 from carina.node import membership
 from carina.node.forget import apply_tombstones
 from carina.node.membership import JoinedHub
-from carina.node.pixels import CLEAN_PIXELS
 from carina.node.recovery import recover
 from carina.node.site import Node
+from carina.node.watch import Watch
 from carina.settings import Dimse, NodeSettings, load_node
 
 log = logging.getLogger(__name__)
+
+CARE_EVERY = 5.0  # s between steps of `Watch.care`
 
 
 def join(folder: Path, invitation: str) -> JoinedHub:
@@ -74,10 +80,14 @@ def serve(folder: Path) -> None:
 
 async def _serve(node: Node, settings: NodeSettings, folder: Path, workers: Workers, *sockets: socket.socket) -> None:
     stop = stop_event()
-    names = _names(node, settings)
+    watch = Watch(node, around(folder, settings, workers.alive))
+    names = watch.around.wanted
     checks = node_checks(node, workers.alive, names)
     meter = Meter(workers.alive)
-    applications = (inside_application(node, settings, meter, checks), outside_application(node, settings, checks))
+    applications = (
+        inside_application(node, settings, meter, checks, watch),
+        outside_application(node, settings, checks),
+    )
     counted = [meter.counting(one, name) for one, name in zip(applications, ("inside", "outside"), strict=True)]
     servers = [listener.server(application) for application in counted]
     dimse = None
@@ -85,10 +95,13 @@ async def _serve(node: Node, settings: NodeSettings, folder: Path, workers: Work
         dimse = _start_dimse(node, settings.dimse)
         meter.associations = dimse.associations
     workers.start(names)
+    drawers = Drawers(settings.images.processes) if settings.images.processes else None
+    if drawers is not None:
+        node.pictures.draw = drawers.draw
     jobs = Jobs(node, folder, settings.jobs)
     tasks = [asyncio.create_task(server.serve([bound])) for server, bound in zip(servers, sockets, strict=True)]
     tasks += [asyncio.create_task(run_memberships(node)), asyncio.create_task(workers.keep())]
-    tasks.append(asyncio.create_task(jobs.keep()))
+    tasks += [asyncio.create_task(jobs.keep()), asyncio.create_task(_care(watch))]
     log.info("node-started", extra={"node": node.id})
     try:
         await wait_for_end(stop, tasks)
@@ -98,6 +111,8 @@ async def _serve(node: Node, settings: NodeSettings, folder: Path, workers: Work
             server.should_exit = True  # both listeners take no more while associations end
         await asyncio.to_thread(_stop_all, [*([dimse.stop] if dimse is not None else []), jobs.stop])
         await end(servers, tasks)
+        if drawers is not None:
+            await asyncio.to_thread(drawers.close)
         await asyncio.to_thread(workers.stop)
         log.info("node-ended", extra={"node": node.id})
 
@@ -128,12 +143,14 @@ def _stop_all(stops: list[Callable[[], None]]) -> None:
                 log.error("stop-failed", extra={"error": type(error).__name__})
 
 
-def _names(node: Node, settings: NodeSettings) -> list[str]:
-    """The processes beside the server: those that take in, and those that look where a project has pixels cleaned."""
-    names = [f"worker-{number}" for number in range(1, settings.workers + 1)]
-    if any(CLEAN_PIXELS in project.profile.options for project in node.projects.values()):
-        names += [f"pixels-{number}" for number in range(1, settings.pixels.processes + 1)]
-    return names
+async def _care(watch: Watch) -> None:
+    """See `Watch.care`; until cancelled."""
+    while True:
+        await asyncio.sleep(CARE_EVERY)
+        try:
+            await asyncio.to_thread(watch.care)
+        except Exception as error:  # noqa: BLE001  the node must go on; its words may quote values
+            log.error("care-failed", extra={"error": type(error).__name__})
 
 
 async def wait_for_end(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
@@ -156,7 +173,11 @@ async def end(servers: list[uvicorn.Server], tasks: list[asyncio.Task[None]]) ->
 
 
 def inside_application(
-    node: Node, settings: NodeSettings, meter: Meter | None = None, checks: Sequence[Check] = ()
+    node: Node,
+    settings: NodeSettings,
+    meter: Meter | None = None,
+    checks: Sequence[Check] = (),
+    watch: Watch | None = None,
 ) -> Starlette:
     """Console, DICOMweb and status, for staff and senders."""
     url = settings.console_url or f"http://{settings.inside.host}:{settings.inside.port}"
@@ -164,12 +185,14 @@ def inside_application(
     identity = Identity(LocalAccounts(node.engine, node.id), node.id, rules.secure)
     error_page = node_frame(node, identity).error
     staff = by_staff(node, identity)
+    watch = watch or Watch(node)
     return Starlette(
         routes=[
             *inside_routes(node, identity, meter, checks),
+            *console_routes(node, identity, watch),
             Mount("/dicom-web", routes=[*store_routes(node, identity.identify), *dicomweb_routes(node, staff, url)]),
             Mount(DATASET, routes=dicomweb_routes(node, staff, url)),
-            *node_pages(node, identity),
+            *node_pages(node, identity, watch),
         ],
         middleware=middleware(rules, identity, error_page),
         exception_handlers=exception_handlers(error_page),
@@ -186,7 +209,8 @@ def outside_application(node: Node, settings: NodeSettings, checks: Sequence[Che
     if settings.public_url is not None:
         images = dataset_dicomweb_routes(node, identity.cookie, url)
         limit = entries()
-        routes = [*outside_routes(node, limit, checks), *images, *outside_pages(node, identity, limit)]
+        viewer = ohif_routes(node, identity, outside_frame(node, identity), url)
+        routes = [*outside_routes(node, limit, checks), *images, *viewer, *outside_pages(node, identity, limit)]
     return Starlette(
         routes=routes,
         middleware=middleware(rules, identity, error_page),

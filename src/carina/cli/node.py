@@ -4,36 +4,36 @@ permits and snapshots in `cli.node_permits`.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 
-from carina.app.found import NewNode, found_node
 from carina.app.rekey import replace_node_signing_key
 from carina.app.site import open_node
-from carina.cli.backup import HELP, PROMPT, backup_place, save_backup
 from carina.cli.node_archive import export_, import_, verify
+from carina.cli.node_audit import audit, job
+from carina.cli.node_doctor import doctor
 from carina.cli.node_evidence import evidence, reveal
 from carina.cli.node_forget import forget, patient
+from carina.cli.node_init import init
 from carina.cli.node_people import account, alias, hub, token
 from carina.cli.node_permits import permit, snapshot
+from carina.cli.node_quarantine import quarantine_
+from carina.cli.node_status import arrivals, list_keys, status, storage_
 from carina.cli.send import send_stored
 from carina.cli.tables import plain, print_table
-from carina.errors import BadInput, FinderUnavailable, InvalidTable
+from carina.errors import BadInput, InvalidTable
 from carina.model.cohort import from_pairs
 from carina.model.ids import project_id
-from carina.model.instance import Reason, Source
+from carina.model.instance import Source
 from carina.model.permit import ACTIONS
 from carina.model.variables import RANGES
-from carina.node import clinical, datasets, quarantine
+from carina.node import clinical, datasets
 from carina.node.ingest import receive
 from carina.node.site import Node
-from carina.node.status import status as status_of
 
 ACTOR = "operator"
 RECEIVED = "received"
@@ -43,44 +43,6 @@ _folder = click.argument("folder", type=click.Path(file_okay=False, path_type=Pa
 @click.group()
 def node() -> None:
     """Run a node: a site that holds images. FOLDER is always the node's own folder."""
-
-
-@node.command("init")
-@_folder
-@click.option("--title", prompt="Name of the site", help="What people call the node.")
-@click.option("--institution", prompt="Institution that holds the images", help="As the catalogue shows it.")
-@click.option("--country", prompt="Country (two letters, as in ES)", help="ISO 3166-1 code.")
-@click.option("--project", default="main", show_default=True, help="Short name of the first project.")
-@click.option("--project-title", default="Cancer imaging", show_default=True, help="What it is about.")
-@click.option("--issuer", default="", help="Of patient identifiers, where an image names none.")
-@click.option(
-    "--keys", type=click.Path(dir_okay=False, path_type=Path), help="Where the key file goes; outside FOLDER."
-)
-@click.option("--key-backup", prompt=PROMPT, help=HELP)
-@click.option("--inside-port", type=int, default=8721, show_default=True, help="Console, ingest, staff.")
-@click.option("--outside-port", type=int, default=8722, show_default=True, help="What others may reach.")
-@click.option("--dimse-port", type=int, default=11112, show_default=True, help="DICOM network.")
-@click.option("--ae-title", default="CARINA", show_default=True, help="The node's AE title.")
-@click.option("--aet", "aets", multiple=True, help="A calling AE title that is a source; repeatable.")
-@click.option("--source-folder", "folders", multiple=True, type=click.Path(path_type=Path), help="A folder likewise.")
-def init(
-    folder: Path, title: str, institution: str, country: str, project: str, project_title: str, issuer: str,
-    keys: Path | None, key_backup: str, inside_port: int, outside_port: int, dimse_port: int, ae_title: str,
-    aets: tuple[str, ...], folders: tuple[Path, ...],
-) -> None:  # fmt: skip
-    """Make a node in FOLDER: settings, keys, records."""
-    keys = keys or folder.resolve().parent / f"{folder.resolve().name}-keys" / "node.json"
-    sources = [("aet", aet) for aet in aets] + [("folder", str(path.resolve())) for path in folders]
-    new = NewNode(
-        title=title, institution=institution, country=country.upper(), project=project, project_title=project_title,
-        issuer=issuer, inside_port=inside_port, outside_port=outside_port, dimse_port=dimse_port, ae_title=ae_title,
-        sources=tuple(sources),
-    )  # fmt: skip
-    place = backup_place(keys, key_backup, folder)
-    made = found_node(folder, keys, new)
-    save_backup(keys, place)
-    click.echo(f"The node {made} is ready in {folder}; its settings are in {folder / 'node.toml'}.")
-    click.echo(f"Next: carina node account add {folder} NAME, then carina node serve {folder}")
 
 
 @node.command("serve")
@@ -152,122 +114,6 @@ def _source_of(opened: Node, path: Path) -> Source:
     known = {source.name for source in opened.project_of if source.kind == "folder"}
     holder = next((str(parent) for parent in path.resolve().parents if str(parent) in known), None)
     return Source("folder", holder or str(path.resolve().parent))
-
-
-@node.command()
-@_folder
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-def status(folder: Path, as_json: bool) -> None:
-    """Show what the node holds and what waits."""
-    with open_node(folder) as opened:
-        found = status_of(opened)
-    if as_json:
-        click.echo(json.dumps(found, indent=1, ensure_ascii=False))
-        return
-    archive, spool = found["archive"], found["spool"]
-    click.echo(f"{found['title']} ({found['id']})")
-    click.echo("Archive: " + ", ".join(f"{count} {name}" for name, count in archive.items()))
-    click.echo(
-        f"Studies: {found['studies']['complete']} complete, {found['studies']['receiving']} may still get images; "
-        f"complete after {found['quiet']} s without one"
-    )
-    click.echo(_spool_line(spool))
-    for reason, count in found["quarantine"].items():
-        click.echo(f"Quarantine: {count} {reason}. {Reason(reason).sentence}")
-    for line in _pixel_lines(found):
-        click.echo(line)
-    for known in found["hubs"]:
-        heard = known["last_contact"] or "never"
-        click.echo(plain(f"Hub: {known['title']} ({known['state']}, last heard {heard})"))
-    click.echo(f"Disk: {found['disk_free'] / 1e9:.1f} of {found['disk_size'] / 1e9:.1f} GB free")
-
-
-def _spool_line(spool: Mapping[str, Any]) -> str:
-    line = f"Spool: {spool['waiting']} waiting"
-    if spool["waiting"]:
-        line += f" ({spool['size'] / 1e6:.1f} MB), the oldest since {spool['oldest']}"
-        line += f", worked on by {', '.join(spool['workers'])}" if spool["workers"] else ", worked on by nobody now"
-    return line
-
-
-def _pixel_lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """What became of the search for text in pixels, of `status`; nothing where none was searched or waits."""
-    pixels = found["pixels"]
-    waits = {"waiting": "wait to be searched", "flagged": "wait for a reader", "failed": "could not be searched"}
-    told = [f"{pixels[state]} {what}" for state, what in waits.items() if pixels.get(state)]
-    if told or pixels["looked_at"]:
-        yield "Pixels: " + ", ".join([f"{pixels['looked_at']} searched for text", *told])
-    if found["text_finder"]:
-        error = FinderUnavailable()
-        yield f"Pixels: what is to be searched waits. {error.message} {error.hint}"
-
-
-@node.group("quarantine")
-def quarantine_() -> None:
-    """What could not pass, and what becomes of it."""
-
-
-@quarantine_.command("list")
-@_folder
-@click.option("--reason", type=click.Choice([item.value for item in Reason]), help="Each entry of one reason.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-def list_quarantine(folder: Path, reason: str | None, as_json: bool) -> None:
-    """Show the reasons with their counts, or the entries of one reason."""
-    with open_node(folder) as opened:
-        heaps = quarantine.heaps(opened)
-        entries = quarantine.entries(opened, Reason(reason), limit=1000) if reason else []
-    if as_json:
-        rows = (
-            [{"id": item.id, "reason": item.reason, "modality": item.modality, "received_at": item.received_at,
-              "source": str(item.source), "size": item.size} for item in entries]
-            if reason
-            else [{"reason": heap.reason, "count": heap.count, "sentence": heap.sentence} for heap in heaps]
-        )  # fmt: skip
-        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
-    elif reason:
-        shown = [
-            (item.id, item.modality or "–", str(item.source), item.received_at[:19], str(item.size)) for item in entries
-        ]
-        print_table(("Id", "Modality", "Source", "Received", "Bytes"), shown, numbers=(4,))
-    elif heaps:
-        counts = [(heap.reason.value, str(heap.count), heap.sentence) for heap in heaps]
-        print_table(("Reason", "Count", "Meaning"), counts, numbers=(1,))
-    else:
-        click.echo("Nothing is in quarantine.")
-
-
-_ids = click.argument("ids", nargs=-1)
-_reason = click.option("--reason", type=click.Choice([item.value for item in Reason]), help="All of one reason.")
-
-
-@quarantine_.command()
-@_folder
-@_ids
-@_reason
-def retry(folder: Path, ids: tuple[str, ...], reason: str | None) -> None:
-    """Give entries back to the workers, say after a setting was corrected."""
-    _require_choice(ids, reason)
-    with open_node(folder) as opened:
-        count = quarantine.retry(opened, ACTOR, ids=ids, reason=Reason(reason) if reason else None)
-    click.echo(f"{count} will be tried again.")
-
-
-@quarantine_.command()
-@_folder
-@_ids
-@_reason
-@click.confirmation_option(prompt="Their bytes are destroyed for good. Go on?")
-def discard(folder: Path, ids: tuple[str, ...], reason: str | None) -> None:
-    """Destroy entries for good; the record that they came stays."""
-    _require_choice(ids, reason)
-    with open_node(folder) as opened:
-        count = quarantine.discard(opened, ACTOR, ids=ids, reason=Reason(reason) if reason else None)
-    click.echo(f"{count} discarded.")
-
-
-def _require_choice(ids: tuple[str, ...], reason: str | None) -> None:
-    if bool(ids) == bool(reason):
-        raise BadInput("Nothing was chosen, or two things.", "Name ids, or one --reason.")
 
 
 @node.group()
@@ -358,7 +204,7 @@ def import_clinical(folder: Path, table: Path, project: str) -> None:
 
 @node.group()
 def key() -> None:
-    """The key that signs messages."""
+    """The node's keys: a list of all, and a new one that signs messages."""
 
 
 @key.command("replace")
@@ -369,24 +215,22 @@ def replace_key(folder: Path) -> None:
     click.echo(f"The new key is in force. Make a new back-up of {file} now.")
 
 
-@node.command()
-@_folder
-def audit(folder: Path) -> None:
-    """Check the audit trail from its first row."""
-    with open_node(folder) as opened:
-        click.echo(f"The audit trail is whole: {opened.audit.verify()} rows.")
-
-
+node.add_command(init)
+node.add_command(doctor)
 node.add_command(account)
 node.add_command(token)
 node.add_command(alias)
 node.add_command(hub)
 node.add_command(permit)
+node.add_command(quarantine_)
+node.add_command(audit)
+node.add_command(job)
 node.add_command(evidence)
 node.add_command(reveal)
 node.add_command(send_stored)
 node.add_command(forget)
 node.add_command(patient)
 dataset.add_command(snapshot)
-for _command in (verify, export_, import_):
+key.add_command(list_keys)
+for _command in (verify, export_, import_, status, arrivals, storage_):
     node.add_command(_command)

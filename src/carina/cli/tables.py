@@ -7,11 +7,15 @@ the terminal a command or turn the reading direction.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from carina.node.part import Part  # what a researcher's commands do not need
 
 _PIPE = 100_000
 """Columns where nobody looks: in a pipe nothing is folded."""
@@ -49,3 +53,15 @@ def print_facts(facts: Mapping[str, str]) -> None:
     width = max(map(len, facts))
     for name, value in facts.items():
         click.echo(f"{name:<{width}}  {plain(value)}")
+
+
+_MARKS = {"good": ("ok", "green"), "warn": ("look", "yellow"), "bad": ("TROUBLE", "red")}
+
+
+def print_parts(parts: Iterable[Part]) -> None:
+    """How the parts of a node are, one in each line, and below it what to do about those that are not well."""
+    for part in parts:
+        word, colour = _MARKS[part.state]
+        click.echo(f"{click.style(f'{word:8}', fg=colour)} {part.name}: {plain(part.sentence)}")
+        if part.hint and part.state != "good":
+            click.echo(f"{'':8} -> {plain(part.hint)}")

@@ -22,7 +22,7 @@ from carina.errors import Busy, Full
 from carina.model.clock import new_id, stamp
 from carina.model.instance import Reason, Source
 from carina.model.keys import derive
-from carina.node import quarantine
+from carina.node import discarded, quarantine
 from carina.node.parcel import Label, recorded
 from carina.node.site import Node
 from carina.storage import arrivals
@@ -246,6 +246,10 @@ def _require_few_waiting(node: Node) -> None:
 
 
 def _require_room(node: Node, size: int) -> None:
-    """Raise `Full` unless the bytes, their copy in the archive and the reserve fit."""
-    if shutil.disk_usage(node.folder).free < 2 * size + RESERVE:
+    """Raise `Full` unless the bytes, their copy in the archive and the reserve fit; what is discarded makes room."""
+    needed = 2 * size + RESERVE
+    if shutil.disk_usage(node.folder).free >= needed:
+        return
+    discarded.make_room(node)
+    if shutil.disk_usage(node.folder).free < needed:
         raise Full("There is no room left on the disk for this instance.")

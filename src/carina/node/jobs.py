@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, func, insert, select, update
 
-from carina.errors import InvalidMessage, NotFound, PermitDenied, TooMany
+from carina.errors import Conflict, InvalidMessage, NotFound, PermitDenied, TooMany
 from carina.federation import wire
 from carina.federation.disclosure import release_moments
 from carina.federation.papers import open_order
@@ -45,6 +45,8 @@ MOST_STARTS = 3
 """So often a job may be running when the node ends without warning; then it may be why."""
 REPLAYED_AFTER = timedelta(seconds=60)
 """For so long after its outcome was delivered, an order that comes again may have crossed it on the way."""
+STOPPED = "stopped-by-node"
+"""Why a job is cancelled that this node's own data manager has ended."""
 PROGRESS_EVERY = 1.0  # s between writes of how far a job is
 PROGRESS_STEP = 25
 """Percent. Finer steps would say how many series a dataset has whose numbers are hidden."""
@@ -180,6 +182,17 @@ def stop(node: Node, hub: str, ids: Iterable[str]) -> None:
     """The hub no longer wants these jobs. One that runs is killed by the runner, which asks `still_allowed`."""
     for job in ids:
         finish(node, hub, job, "cancelled")
+
+
+def cancel(node: Node, actor: str, hub: str, job: str) -> NodeJob:
+    """A data manager ends a job for good; its process is killed by the runner, and the hub is told `STOPPED`.
+
+    Raises `NotFound`, and `Conflict` when it has ended by itself.
+    """
+    if not finish(node, hub, job, "cancelled", STOPPED, actor=actor):
+        ended = get_job(node, hub, job)
+        raise Conflict("This job has ended already.", f"It is {ended.state}; nothing more comes of it.")
+    return get_job(node, hub, job)
 
 
 def undelivered(node: Node, hub: str) -> list[wire.Outcome]:
@@ -330,12 +343,14 @@ def finish(
     result: str | None = None,
     running: bool = False,
     details: Mapping[str, Any] | None = None,
+    actor: str = "",
 ) -> bool:
     """End a job that is taken or running; audited. False when it is not, as when it ended before.
 
     result   JWS of a `wire.Result`, of a job that is done
     running  only one that is running
     details  for the audit trail: constant words, ids and numbers
+    actor    who cancels it; the hub, unless said
     """
     values: dict[str, Any] = {"state": state, "reason": reason, "result": result, "finished_at": stamp()}
     values |= {"percent": 100} if state == "done" else {}
@@ -347,7 +362,8 @@ def finish(
             return False
         said = {"hub": hub, "dataset": row["dataset"], "permit": row["permit"], **(details or {})}
         said |= {"reason": reason} if reason else {}
-        node.audit.append(f"job-{state}", hub if state == "cancelled" else node.id, job, connection, **said)
+        who = actor or (hub if state == "cancelled" else node.id)
+        node.audit.append(f"job-{state}", who, job, connection, **said)
     return True
 
 
@@ -407,16 +423,24 @@ class _Percent:
 # --- reading ------------------------------------------------------------------------------------------------------
 
 
-def list_jobs(node: Node, limit: int = 100) -> list[NodeJob]:
-    """What was asked of this node and what it answered, the newest first."""
+def list_jobs(node: Node, limit: int = 100, which: ColumnElement[bool] | None = None, skip: int = 0) -> list[NodeJob]:
+    """What was asked of this node and what it answered, the newest first; `which` narrows, a condition on the table."""
     newest = (
         select(table, hubs.c.title.label("hub_title"))
         .join(hubs, hubs.c.id == table.c.hub)
         .order_by(table.c.received_at.desc(), table.c.id.desc())
         .limit(limit)
+        .offset(skip)
     )
+    if which is not None:
+        newest = newest.where(which)
     with node.engine.connect() as connection:
         return [_job(row) for row in connection.execute(newest).mappings()]
+
+
+def open_jobs(node: Node) -> list[NodeJob]:
+    """Those that have not ended, the newest first."""
+    return list_jobs(node, MOST_OPEN, table.c.state.in_(_OPEN))
 
 
 def get_job(node: Node, hub: str, job: str) -> NodeJob:

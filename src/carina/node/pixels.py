@@ -390,7 +390,7 @@ def settle_layouts(node: Node) -> bool:
 
 
 def _reject_discarded(node: Node) -> bool:
-    gone = exists().where(held.c.id == checks.c.id, held.c.state == "discarded")
+    gone = exists().where(held.c.id == checks.c.id, held.c.state.in_(("discarded", "destroyed")))
     wanted = and_(checks.c.state.in_(("waiting", "flagged", "failed")), gone)
     with node.engine.connect() as connection:
         if connection.execute(select(checks.c.id).where(wanted).limit(1)).first() is None:
@@ -443,5 +443,5 @@ def _give_back(node: Node, ids: Sequence[str]) -> int:
         with node.engine.begin() as connection:
             for arrival_id in ids[start : start + AT_ONCE]:
                 connection.execute(delete(checks).where(checks.c.id == arrival_id, checks.c.state == "waiting"))
-                given += quarantine.give_back(node, connection, ACTOR, arrival_id)
+                given += bool(quarantine.give_back(node, connection, ACTOR, arrival_id))
     return given

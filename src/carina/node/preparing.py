@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from io import BytesIO
 from typing import TypeAlias
@@ -34,6 +34,7 @@ from carina.model.ids import ProjectId
 from carina.model.instance import CleanInstance, RawInstance, Reason, Source
 from carina.model.variables import BY_NAME
 from carina.node import large, pixels, quarantine, tombstones
+from carina.node.alternatives import chosen_profile
 from carina.node.parcel import Parcel, recorded, unwrap, wrap
 from carina.node.site import Node, Project
 from carina.node.spooled import opened_parcel
@@ -115,6 +116,7 @@ def prepare(node: Node, arrival: Arrival, aliases: Aliases, looked: Collection[s
         _require_fit(node, arrival, found)
         if project is None:
             raise Withheld(Reason.UNMAPPED_SOURCE, Reason.UNMAPPED_SOURCE.sentence)
+        project = _as_chosen(node, project, arrival)
         findings = _findings(node, project, arrival, looked)
         split = pieces(found.data)
         clean = _clean(node, project, (found, split), aliases[project.id], findings)
@@ -148,6 +150,7 @@ def _prepare_large(node: Node, arrival: Arrival, aliases: Aliases, looked: Colle
             raise Withheld(Reason.TOO_LARGE, Reason.TOO_LARGE.sentence)
         if project is None:
             raise Withheld(Reason.UNMAPPED_SOURCE, Reason.UNMAPPED_SOURCE.sentence)
+        project = _as_chosen(node, project, arrival)
         handling = handling_of(node, project, label.source)
         done = large.store(
             node,
@@ -200,6 +203,16 @@ def _entry(clean: CleanInstance, content: str, size: int, told: Described, instr
 def _project(node: Node, found: Parcel) -> Project | None:
     assigned = node.project_of.get(found.source)
     return None if assigned is None else node.projects.get(assigned)
+
+
+def _as_chosen(node: Node, project: Project, arrival: Arrival) -> Project:
+    """The project with the profile that a data manager has chosen for this arrival, where one has."""
+    if arrival.profile is None:
+        return project
+    profile = chosen_profile(node, project, arrival.profile)
+    if profile is None:
+        raise Withheld(Reason.FAILED, "The profile that was chosen for it is not one of this node any more.")
+    return replace(project, profile=profile)
 
 
 def _require_fit(node: Node, arrival: Arrival, found: Parcel) -> None:

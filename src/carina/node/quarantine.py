@@ -1,29 +1,40 @@
 """What could not pass: encrypted, with the reason, until somebody tries it again or discards it.
 
 The bytes stay where they are while they are tried again, so that no crash can lose them; the worker removes them when
-they have reached the archive.
+they have reached the archive. What is discarded rests sealed for `GRACE`, and can be taken back; see `node.discarded`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any, Literal, Self, cast
 
-from sqlalchemy import Connection, RowMapping, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, insert, select, update
 
-from carina.errors import NotFound
+from carina.errors import BadInput, NotFound
+from carina.model.clock import now, parse_stamp, stamp
 from carina.model.ids import ProjectId
 from carina.model.instance import Reason, Source
+from carina.node.alternatives import require_offered
 from carina.node.parcel import Parcel, recorded
+from carina.node.remedies import REMEDIES, Remedy
 from carina.node.site import Node
 from carina.storage import arrivals
+from carina.storage.schema import arrivals as rows
+from carina.storage.schema import node_tables, pixel_checks
 from carina.storage.schema import quarantine as table
 
 log = logging.getLogger(__name__)
 
-State = Literal["waiting", "retried", "discarded"]
+State = Literal["waiting", "retried", "discarded", "destroyed"]
+"""`discarded`: its bytes rest a while, and it can be taken back; `destroyed`: its bytes are gone, or about to be."""
+
+GRACE = timedelta(hours=24)
+"""For so long what was discarded can be taken back."""
+_AT_ONCE = 200  # entries of one transaction
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,14 @@ class Held:
     modality: str | None = None
     sop_class_uid: str | None = None
     state: State = "waiting"
+    discarded_at: str | None = None
+
+    @property
+    def kept_until(self) -> str | None:
+        """The instant until which it can be taken back; None for what is not discarded, and for what is destroyed."""
+        return (
+            stamp(parse_stamp(self.discarded_at) + GRACE) if self.state == "discarded" and self.discarded_at else None
+        )
 
     @classmethod
     def of(
@@ -87,13 +106,69 @@ def note(node: Node, connection: Connection, held: Held) -> None:
     node.audit.append("quarantined", str(held.source)[:200], held.id, connection=connection, **details)
 
 
-def heaps(node: Node) -> list[Heap]:
+@dataclass(frozen=True)
+class Wanted:
+    """Which entries: of a reason, a source as `aet:NAME`, a project, a modality; empty: any.
+
+    days   received at least so long ago; 0: at any time
+    """
+
+    reason: Reason | None = None
+    source: str = ""
+    project: str = ""
+    modality: str = ""
+    days: int = 0
+
+    def where(self) -> ColumnElement[bool]:
+        """As a condition on the table."""
+        parts: list[ColumnElement[bool]] = []
+        if self.reason is not None:
+            parts.append(table.c.reason == self.reason)
+        if self.source:
+            kind, _, name = self.source.partition(":")
+            parts.append((table.c.source_kind == kind) & (table.c.source_name == name))
+        if self.project:
+            parts.append(table.c.project == self.project)
+        if self.modality:
+            parts.append(table.c.modality == self.modality)
+        if self.days:
+            parts.append(table.c.received_at < stamp(now() - timedelta(days=self.days)))
+        return and_(True, *parts)
+
+
+ALL = Wanted()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What was given back at once. `first` and `last`: its rows of the audit trail, by which `progress` finds it."""
+
+    count: int
+    first: int = 0
+    last: int = 0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What became of a batch: still to be tried, taken in, back in quarantine, discarded since."""
+
+    waits: int
+    through: int
+    back: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return self.waits + self.through + self.back
+
+
+def heaps(node: Node, wanted: Wanted = ALL) -> list[Heap]:
     """What waits, by reason, the largest heap first."""
     by = (table.c.reason, table.c.modality)
     sums = (func.count(), func.sum(table.c.size), func.min(table.c.received_at), func.max(table.c.received_at))
     found: dict[Reason, list[tuple[str, int, int, str, str]]] = {}
     with node.engine.connect() as connection:
-        for reason, modality, *numbers in connection.execute(_waiting(select(*by, *sums)).group_by(*by)):
+        for reason, modality, *numbers in connection.execute(_in(select(*by, *sums), wanted).group_by(*by)):
             found.setdefault(Reason(reason), []).append((modality or "", *numbers))
     result = [
         Heap(
@@ -110,13 +185,45 @@ def heaps(node: Node) -> list[Heap]:
     return sorted(result, key=lambda heap: (-heap.count, heap.reason))
 
 
-def entries(node: Node, reason: Reason | None = None, limit: int = 100, after: str = "") -> list[Held]:
+def entries(
+    node: Node,
+    reason: Reason | None = None,
+    limit: int = 100,
+    after: str = "",
+    *,
+    wanted: Wanted = ALL,
+    state: State = "waiting",
+) -> list[Held]:
     """What waits, of one reason or all, in order of arrival, beginning after the id `after`."""
-    wanted = _waiting(select(table)).where(table.c.id > after).order_by(table.c.id).limit(limit)
+    found = _in(select(table), wanted, state).where(table.c.id > after).order_by(table.c.id).limit(limit)
     if reason is not None:
-        wanted = wanted.where(table.c.reason == reason)
+        found = found.where(table.c.reason == reason)
     with node.engine.connect() as connection:
-        return [_held(row) for row in connection.execute(wanted).mappings()]
+        return [_held(row) for row in connection.execute(found).mappings()]
+
+
+def count(node: Node, wanted: Wanted = ALL, state: State = "waiting") -> int:
+    """How many there are."""
+    with node.engine.connect() as connection:
+        return int(connection.execute(_in(select(func.count()).select_from(table), wanted, state)).scalar_one())
+
+
+def ids(node: Node, wanted: Wanted = ALL, state: State = "waiting") -> list[str]:
+    """Of all of them, in order of arrival."""
+    with node.engine.connect() as connection:
+        return list(connection.scalars(_in(select(table.c.id), wanted, state).order_by(table.c.id)))
+
+
+def choices(node: Node) -> dict[str, list[str]]:
+    """What lists may be narrowed to: the sources, projects and modalities of what waits or is discarded."""
+    kept = table.c.state.in_(("waiting", "discarded"))
+    columns = {"source": table.c.source_kind + ":" + table.c.source_name, "project": table.c.project}
+    columns["modality"] = table.c.modality
+    with node.engine.connect() as connection:
+        return {
+            name: sorted(value for value in connection.scalars(select(column).where(kept).distinct()) if value)
+            for name, column in columns.items()
+        }
 
 
 def get(node: Node, arrival_id: str) -> Held:
@@ -128,41 +235,104 @@ def get(node: Node, arrival_id: str) -> Held:
     return _held(row)
 
 
-def retry(node: Node, actor: str, *, ids: Iterable[str] = (), reason: Reason | None = None) -> int:
-    """Give these, and all of one reason, back to the workers; how many. An id that does not wait: `NotFound`."""
-    return sum(_retry(node, actor, arrival_id) for arrival_id in _chosen(node, ids, reason))
+def retry(
+    node: Node,
+    actor: str,
+    *,
+    ids: Iterable[str] = (),
+    reason: Reason | None = None,
+    wanted: Wanted | None = None,
+    profile: str = "",
+) -> Batch:
+    """Give these, and all of one reason or of what is `wanted`, back to the workers. An id that does not wait:
+    `NotFound`.
+
+    profile   a word of `alternatives.offered`: by which they are de-identified instead of by their project's own;
+              `BadInput` where it is not offered for one of them
+    """
+    chosen = _chosen(node, ids, reason, wanted)
+    _require(chosen, "profile" if profile else "retry")
+    if profile:
+        for project in {held.project for held in chosen}:
+            require_offered(node, project, profile)
+    numbers: list[int] = []
+    for some in _portions(chosen):
+        with node.engine.begin() as connection:
+            for held in some:
+                arrivals.choose_profile(connection, held.id, profile or None)
+                number = give_back(node, connection, actor, held.id, profile)
+                numbers += [number] if number else []
+    return Batch(len(numbers), min(numbers, default=0), max(numbers, default=0))
 
 
-def discard(node: Node, actor: str, *, ids: Iterable[str] = (), reason: Reason | None = None) -> int:
-    """Destroy these, and all of one reason; how many. Their rows stay. An id that does not wait: `NotFound`."""
-    return sum(_discard(node, actor, arrival_id) for arrival_id in _chosen(node, ids, reason))
+def discard(
+    node: Node,
+    actor: str,
+    *,
+    ids: Iterable[str] = (),
+    reason: Reason | None = None,
+    wanted: Wanted | None = None,
+) -> int:
+    """Give these, and all of one reason or of what is `wanted`, up; how many. An id that does not wait: `NotFound`.
+
+    For `GRACE` their bytes stay, sealed, and `restore` takes them back. Their rows stay.
+    """
+    chosen = _chosen(node, ids, reason, wanted)
+    done = 0
+    for some in _portions(chosen):
+        with node.engine.begin() as connection:
+            done += sum(give_up(node, connection, actor, held.id) for held in some)
+    return done
 
 
-def _retry(node: Node, actor: str, arrival_id: str) -> int:
-    with node.engine.begin() as connection:
-        return int(give_back(node, connection, actor, arrival_id))
+def restore(node: Node, actor: str, *, ids: Iterable[str] = (), wanted: Wanted | None = None) -> int:
+    """Take discarded ones back: they wait again, as before; how many. One that is not kept any more: `NotFound`."""
+    chosen = _chosen(node, ids, None, wanted, "discarded")
+    done = 0
+    for some in _portions(chosen):
+        with node.engine.begin() as connection:
+            for held in some:
+                if _move(connection, held.id, "waiting", of="discarded", discarded_at=None):
+                    _look_again(connection, held)
+                    node.audit.append("quarantine-restored", actor, held.id, connection=connection)
+                    done += 1
+    return done
 
 
-def _discard(node: Node, actor: str, arrival_id: str) -> int:
-    with node.engine.begin() as connection:
-        if not give_up(node, connection, actor, arrival_id):
-            return 0
-    node.quarantine.remove(arrival_id)
-    return 1
+def _look_again(connection: Connection, held: Held) -> None:
+    """Its pixels, which nobody was to look at any more, are looked at as before."""
+    again = "flagged" if held.reason == Reason.TEXT_IN_PIXELS else "waiting"
+    ended = (pixel_checks.c.id == held.id) & (pixel_checks.c.state == "rejected")
+    values = {"state": again, "sample": False, "claimed_by": None, "decided_at": None}
+    connection.execute(update(pixel_checks).where(ended).values(**values))
 
 
-def give_back(node: Node, connection: Connection, actor: str, arrival_id: str) -> bool:
-    """`retry` of one, in the caller's transaction; False when it waits no more, since somebody else was quicker."""
+def progress(node: Node, batch: Batch) -> Progress:
+    """What has become of what was given back at once."""
+    audit = node_tables.tables["audit"]
+    those = audit.c.seq.between(batch.first, batch.last) & (audit.c.action == "quarantine-retried")
+    sums = select(rows.c.state, func.count()).join(audit, audit.c.subject == rows.c.id).where(those)
+    with node.engine.connect() as connection:
+        states = {state: int(number) for state, number in connection.execute(sums.group_by(rows.c.state))}
+    waits, back = states.pop("received", 0), states.pop("quarantined", 0)
+    return Progress(waits, sum(states.values()), back)
+
+
+def give_back(node: Node, connection: Connection, actor: str, arrival_id: str, profile: str = "") -> int:
+    """`retry` of one, in the caller's transaction: the number of its row in the audit trail.
+
+    0, and nothing happens, when it waits no more, since somebody else was quicker. `profile`: for the trail.
+    """
     if not _move(connection, arrival_id, "retried"):
-        return False
+        return 0
     arrivals.requeue(connection, arrival_id)
-    node.audit.append("quarantine-retried", actor, arrival_id, connection=connection)
-    return True
+    said = {"profile": profile} if profile else {}
+    return node.audit.append("quarantine-retried", actor, arrival_id, connection=connection, **said)
 
 
 def give_up(node: Node, connection: Connection, actor: str, arrival_id: str) -> bool:
-    """`discard` of one, in the caller's transaction; when that has committed, the caller removes the bytes."""
-    if not _move(connection, arrival_id, "discarded"):
+    """`discard` of one, in the caller's transaction."""
+    if not _move(connection, arrival_id, "discarded", discarded_at=stamp()):
         return False
     node.audit.append("quarantine-discarded", actor, arrival_id, connection=connection)
     return True
@@ -175,26 +345,43 @@ def change_reason(connection: Connection, arrival_id: str, reason: Reason, detai
     arrivals.change_reason(connection, arrival_id, reason)
 
 
-def _move(connection: Connection, arrival_id: str, state: State) -> bool:
-    """From waiting to `state`; False when it waits no more, since somebody else was quicker."""
-    waits = and_(table.c.id == arrival_id, table.c.state == "waiting")
-    return connection.execute(update(table).where(waits).values(state=state)).rowcount == 1
+def _move(connection: Connection, arrival_id: str, state: State, *, of: State = "waiting", **values: Any) -> bool:
+    """From one state to another; False when it is not in it any more, since somebody else was quicker."""
+    there = and_(table.c.id == arrival_id, table.c.state == of)
+    return connection.execute(update(table).where(there).values(state=state, **values)).rowcount == 1
 
 
-def _chosen(node: Node, ids: Iterable[str], reason: Reason | None) -> list[str]:
+def _chosen(
+    node: Node, ids: Iterable[str], reason: Reason | None, wanted: Wanted | None, state: State = "waiting"
+) -> list[Held]:
     named = list(dict.fromkeys(ids))
+    found: dict[str, Held] = {}
     with node.engine.connect() as connection:
-        waiting = set(connection.execute(_waiting(select(table.c.id)).where(table.c.id.in_(named))).scalars())
-        if len(waiting) < len(named):
-            raise NotFound("Not all of these wait in quarantine.")
-        if reason is not None:
-            of_reason = _waiting(select(table.c.id)).where(table.c.reason == reason).order_by(table.c.id)
-            named += [one for one in connection.execute(of_reason).scalars() if one not in waiting]
-    return named
+        for start in range(0, len(named), _AT_ONCE):
+            some = _in(select(table), ALL, state).where(table.c.id.in_(named[start : start + _AT_ONCE]))
+            found |= {row["id"]: _held(row) for row in connection.execute(some).mappings()}
+        if len(found) < len(named):
+            raise NotFound("Not all of these are in quarantine any more.", "Load the list again.")
+        if reason is not None or wanted is not None:
+            those = _in(select(table), wanted or Wanted(reason), state).order_by(table.c.id)
+            found |= {row["id"]: _held(row) for row in connection.execute(those).mappings()}
+    return list(found.values())
 
 
-def _waiting(wanted: Any) -> Any:
-    return wanted.where(table.c.state == "waiting")
+def _require(chosen: Iterable[Held], remedy: Remedy) -> None:
+    """Raise `BadInput` unless this can be done for the reasons of all of them."""
+    for reason in {held.reason for held in chosen}:
+        if remedy not in REMEDIES[reason].actions:
+            raise BadInput(f"This cannot be done with what waits as {reason}.", REMEDIES[reason].advice)
+
+
+def _portions(chosen: list[Held]) -> Iterator[list[Held]]:
+    for start in range(0, len(chosen), _AT_ONCE):
+        yield chosen[start : start + _AT_ONCE]
+
+
+def _in(found: Any, wanted: Wanted, state: State = "waiting") -> Any:
+    return found.where(table.c.state == state, wanted.where())
 
 
 def _held(row: RowMapping) -> Held:
@@ -209,4 +396,5 @@ def _held(row: RowMapping) -> Held:
         modality=row["modality"],
         sop_class_uid=row["sop_class_uid"],
         state=cast(State, row["state"]),
+        discarded_at=row["discarded_at"],
     )

@@ -72,7 +72,7 @@ def _quarantined(node: Node, name: str) -> str:
     state = _state(node, name)
     if state is None:
         return _adopt(node, name)
-    if state in _DONE or _discarded(node, name):
+    if state in _DONE or _destroyed(node, name):
         node.quarantine.remove(name)
         return "removed"
     return "kept"
@@ -103,6 +103,6 @@ def _state(node: Node, name: str) -> str | None:
         return connection.execute(select(rows.c.state).where(rows.c.id == name)).scalar()
 
 
-def _discarded(node: Node, name: str) -> bool:
+def _destroyed(node: Node, name: str) -> bool:
     with node.engine.connect() as connection:
-        return connection.execute(select(held.c.state).where(held.c.id == name)).scalar() == "discarded"
+        return connection.execute(select(held.c.state).where(held.c.id == name)).scalar() == "destroyed"

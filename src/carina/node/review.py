@@ -21,7 +21,7 @@ from carina.errors import BadInput, Conflict, NotFound
 from carina.model.clock import stamp
 from carina.model.ids import ProjectId
 from carina.model.instance import Source
-from carina.node import quarantine
+from carina.node import discarded, quarantine
 from carina.node.parcel import unwrap
 from carina.node.preparing import handling_of
 from carina.node.site import Node
@@ -213,8 +213,15 @@ def decide(
         if outcome == "rejected":
             quarantine.give_up(node, connection, actor, one.id)
     if outcome == "rejected":
-        node.quarantine.remove(arrival_id)
+        discarded.destroy(node, actor, [arrival_id])
     return outcome
+
+
+def waits_for_reader(node: Node, ids: Sequence[str]) -> frozenset[str]:
+    """Those of these that a reader can decide on now."""
+    flagged = _flagged().with_only_columns(checks.c.id).where(checks.c.id.in_(ids))
+    with node.engine.connect() as connection:
+        return frozenset(connection.scalars(flagged))
 
 
 def _covers(mine: Decision, found: Review) -> bool:

@@ -17,6 +17,7 @@ from carina.model.instance import Instrument, Peer, Source
 from carina.model.keys import KeyRing
 from carina.model.permit import ACTIONS, Action
 from carina.node.door import Door
+from carina.node.pictures import Pictures
 from carina.node.refusals import Refusals
 from carina.storage.audit import AuditTrail
 from carina.storage.instances import InstanceStore
@@ -60,6 +61,7 @@ class Node:
     permit_key     signs this node's agreement to permits
     refusals       appends refusals to `audit`, repeats summed up
     door           what receptions share
+    pictures       draws frames, and keeps in memory what was drawn last
     pseudonymised  the sources whose images were de-identified before
     samples        whether samples of plain CT, MR and PET are looked at for text in their pixels
     way_back       the sealed map from pseudonyms to persons; None where the site keeps none
@@ -98,3 +100,4 @@ class Node:
     way_back: WayBack | None = field(default=None, repr=False, compare=False)
     refusals: Refusals = field(default_factory=Refusals, repr=False, compare=False)
     door: Door = field(default_factory=Door, init=False, repr=False, compare=False)
+    pictures: Pictures = field(default_factory=Pictures, init=False, repr=False, compare=False)

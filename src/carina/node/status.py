@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 from sqlalchemy import Connection, func, select
 
 from carina.model.clock import now, parse_stamp
 from carina.node import arrivals, datasets, pixels, quarantine
 from carina.node.site import Node
+from carina.storage.arrivals import End
 from carina.storage.schema import arrivals as rows
 from carina.storage.schema import hubs, instances, studies
 from carina.storage.schema import quarantine as held
@@ -102,7 +103,8 @@ def _spool(node: Node) -> dict[str, Any]:
             .distinct()
             .order_by(rows.c.claimed_by)
         ).scalars()
-        last = connection.execute(select(func.max(rows.c.finished_at))).scalar()
+        ends = [select(func.max(rows.c.finished_at)).where(rows.c.state == state) for state in get_args(End)]
+        last = max((at for end in ends if (at := connection.execute(end).scalar()) is not None), default=None)
         return {
             "waiting": int(count),
             "size": int(size),

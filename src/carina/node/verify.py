@@ -269,7 +269,7 @@ def _expected(node: Node) -> Iterable[str]:
 
 def expected() -> Any:
     """Selects the ids of arrivals whose bytes must be in spool or quarantine."""
-    kept = select(held.c.id).where(held.c.state == "waiting")
+    kept = select(held.c.id).where(held.c.state.in_(("waiting", "discarded")))
     return select(arrivals.c.id).where(
         or_(arrivals.c.state == "received", (arrivals.c.state == "quarantined") & arrivals.c.id.in_(kept))
     )

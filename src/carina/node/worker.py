@@ -17,7 +17,7 @@ from sqlalchemy import Connection, update
 
 from carina.errors import Busy, CarinaError, Conflict, Full
 from carina.model.instance import Reason
-from carina.node import aliases, completeness, pixels, quarantine, redescribing, tombstones
+from carina.node import aliases, completeness, discarded, pixels, quarantine, redescribing, tombstones
 from carina.node.preparing import Cleaned, Refused, Stored, looked_at, parcel, prepare, refuse, stored
 from carina.node.site import Node
 from carina.storage import arrivals, index, indexing
@@ -69,7 +69,7 @@ def run(node: Node, stop: threading.Event, name: str) -> None:
     name   tells this worker from all others that run; whatever is still claimed under it was a dead one's, and is freed
     """
     log.info("worker-started", extra={"worker": name})
-    looked, old, freed = 0.0, redescribing.FIRST, False
+    looked, swept, old, freed = 0.0, 0.0, redescribing.FIRST, False
     while not stop.is_set():
         try:
             if not freed:
@@ -78,6 +78,9 @@ def run(node: Node, stop: threading.Event, name: str) -> None:
             if time.monotonic() - looked >= SETTLE_EVERY:
                 looked = time.monotonic()
                 completeness.settle(node)
+            if swept == 0.0 or time.monotonic() - swept >= discarded.EVERY:
+                swept = time.monotonic()
+                discarded.sweep(node)
             done = work(node, name)
             if not done:
                 old = redescribing.redescribe(node, old)
@@ -86,7 +89,8 @@ def run(node: Node, stop: threading.Event, name: str) -> None:
                 stop.wait(GATHER)
         except (Full, Busy) as error:
             log.error("worker-waits", extra={"worker": name, "error": type(error).__name__})
-            stop.wait(PAUSE)
+            if not (isinstance(error, Full) and discarded.make_room(node)):
+                stop.wait(PAUSE)
         except Exception as error:  # noqa: BLE001  a worker outlives whatever befalls one batch; it says so and goes on
             log.error("worker-failed", extra={"worker": name, "error": type(error).__name__})
             stop.wait(PAUSE)

@@ -22,7 +22,10 @@ CLAIM = timedelta(minutes=5)  # after which a claim is taken for that of a dead 
 
 @dataclass(frozen=True)
 class Arrival:
-    """One thing received, `size` in bytes. `attempts` counts how often a worker has claimed it, this time included."""
+    """One thing received, `size` in bytes. `attempts` counts how often a worker has claimed it, this time included.
+
+    profile   by which it is to be de-identified instead of its project's own: a word of `node.alternatives`
+    """
 
     id: str
     source: Source
@@ -35,6 +38,7 @@ class Arrival:
     uid: Uid | None
     attempts: int
     finished_at: str | None
+    profile: str | None = None
 
 
 @dataclass(frozen=True)
@@ -251,6 +255,11 @@ def requeue(connection: Connection, arrival_id: str) -> bool:
     return connection.execute(again).rowcount == 1
 
 
+def choose_profile(connection: Connection, arrival_id: str, profile: str | None) -> None:
+    """Let an arrival be de-identified by another profile than its project's, or by that again (None)."""
+    connection.execute(update(arrivals).where(arrivals.c.id == arrival_id).values(profile=profile))
+
+
 def change_reason(connection: Connection, arrival_id: str, reason: Reason) -> None:
     """Let a quarantined arrival wait for another reason, in the caller's transaction."""
     waits = and_(arrivals.c.id == arrival_id, arrivals.c.state == "quarantined")
@@ -297,11 +306,14 @@ def tally(engine: Engine) -> list[Tally]:
     ]
 
 
-def latest(engine: Engine, limit: int = 20) -> list[Arrival]:
-    """The newest arrivals, newest first."""
+def latest(engine: Engine, limit: int = 20, source: Source | None = None) -> list[Arrival]:
+    """The newest arrivals, of one source or all, newest first."""
+    wanted = select(arrivals).order_by(arrivals.c.id.desc()).limit(limit)
+    if source is not None:
+        mine = and_(arrivals.c.source_kind == source.kind, arrivals.c.source_name == source.name)
+        wanted = select(arrivals).where(mine).order_by(arrivals.c.received_at.desc()).limit(limit)
     with engine.connect() as connection:
-        rows = connection.execute(select(arrivals).order_by(arrivals.c.id.desc()).limit(limit)).mappings()
-        return [_arrival(row) for row in rows]
+        return [_arrival(row) for row in connection.execute(wanted).mappings()]
 
 
 def progress(engine: Engine, limit: int = 50) -> list[StudyProgress]:
@@ -337,4 +349,5 @@ def _arrival(row: RowMapping) -> Arrival:
         uid=row["uid"],
         attempts=row["attempts"],
         finished_at=row["finished_at"],
+        profile=row["profile"],
     )

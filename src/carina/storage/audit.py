@@ -48,6 +48,14 @@ class Entry:
     digest: str
 
 
+class Place(NamedTuple):
+    """How far the trail was found whole: its row's number and digest, and whether that was its end then."""
+
+    seq: int = 0
+    digest: str = FIRST
+    whole: bool = False
+
+
 class AuditRow(NamedTuple):
     """What is to be written; see `AuditTrail.append`."""
 
@@ -110,6 +118,26 @@ class AuditTrail:
             if head is None or (head.seq, head.digest) != (count, previous):
                 raise _broken(count + 1)
         return count
+
+    def verify_on(self, place: Place, most: int) -> Place:
+        """Check at most `most` rows from `place` on. The head's row is checked as well when its end is reached.
+
+        Raises `Conflict` as `verify` does.
+        """
+        wanted = select(_audit).where(_audit.c.seq > place.seq).order_by(_audit.c.seq).limit(most)
+        with self._engine.connect() as connection:
+            head = connection.execute(select(_head).where(_head.c.id == 1)).one_or_none()
+            rows = connection.execute(wanted).mappings().all()
+        seq, previous = place.seq, place.digest
+        for row in rows:
+            seq += 1
+            if row["seq"] != seq or row["previous"] != previous or row["digest"] != digest_of(dict(row)):
+                raise _broken(seq)
+            previous = row["digest"]
+        whole = len(rows) < most
+        if head is None or (whole and seq < head.seq) or (seq == head.seq and previous != head.digest):
+            raise _broken(seq + 1)
+        return Place(seq, previous, whole)
 
     def entries(self, limit: int, before: int | None = None, action: str | None = None) -> list[Entry]:
         """The newest `limit` rows, newest first; only those before number `before`, only of one `action`."""

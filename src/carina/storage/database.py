@@ -20,6 +20,8 @@ from typing import Any, Literal
 import orjson
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, event, insert, select
 from sqlalchemy.engine import ExceptionContext
@@ -200,6 +202,13 @@ def migrate(connection: Connection, role: Role, revision: str) -> None:
             f"These are not records of a {role} that this version of Carina knows.",
             "Use the version that made them, or a newer one; check that the folder is the right one.",
         ) from error
+
+
+def revisions(connection: Connection, role: Role) -> tuple[str | None, list[str]]:
+    """The revision of these tables, None when there are none; and all that this version knows, the newest first."""
+    script = ScriptDirectory.from_config(_alembic(connection, role))
+    have = MigrationContext.configure(connection).get_current_revision()
+    return have, [one.revision for one in script.walk_revisions()]
 
 
 def _alembic(connection: Connection, role: Role) -> Config:

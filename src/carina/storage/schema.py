@@ -126,11 +126,13 @@ arrivals = Table(
     Column("attempts", Integer, nullable=False, default=0),
     Column("claimed_by", String(40)),
     Column("claimed_at", String(32)),
-    Column("finished_at", String(32), index=True),
-    Column("profile", String(40)),  # by which it is de-identified instead of its project's: see `node.handling`
+    Column("finished_at", String(32)),
+    Column("profile", String(60)),  # by which it is de-identified instead of its project's: see `node.alternatives`
     Column("sent", String(64), index=True),  # keyed digest of source and SOP Instance UID as sent, for commitment
     Index(None, "state", "id"),
     Index(None, "source_kind", "source_name", "state", "reason"),
+    Index(None, "source_kind", "source_name", "received_at"),
+    Index(None, "state", "finished_at", "project", "size"),  # what a day brought, without reading the rows
 )
 quarantine = Table(
     "quarantine",
@@ -145,8 +147,18 @@ quarantine = Table(
     Column("sop_class_uid", String(64)),
     Column("size", BigInteger, nullable=False),
     Column("received_at", String(32), nullable=False),
-    Column("state", String(12), nullable=False),  # waiting, retried, discarded
+    Column("state", String(12), nullable=False),  # waiting, retried, discarded, destroyed
     Column("discarded_at", String(32), index=True),  # its bytes rest a while longer, so that it can be undone
+    Index(None, "state", "reason", "size"),
+)
+growth = Table(
+    "growth",
+    node_tables,  # what each day that is over has brought into the archive
+    Column("day", String(10), nullable=False),  # UTC, YYYY-MM-DD
+    Column("project", String(40), nullable=False),  # "": none of them, so that a day without images is known too
+    Column("images", Integer, nullable=False),
+    Column("size", BigInteger, nullable=False),  # bytes, as received
+    PrimaryKeyConstraint("day", "project"),
 )
 pixel_checks = Table(
     "pixel_checks",
@@ -255,7 +267,7 @@ instances = Table(
     PrimaryKeyConstraint("project", "uid"),
     UniqueConstraint("uid"),
     ForeignKeyConstraint(["project", "series_uid"], ["series.project", "series.series_uid"]),
-    Index(None, "series_uid", "instance_number", "uid"),
+    Index(None, "series_uid", "instance_number", "uid", "size"),
     Index(None, "study_uid", "series_uid", "instance_number", "uid"),
 )
 frame_tables = Table(
@@ -263,6 +275,15 @@ frame_tables = Table(
     node_tables,  # where the frames of a compressed instance lie in its file
     Column("content", String(64), primary_key=True),
     Column("frames", LargeBinary, nullable=False),  # of each: offset and length of its items, of 8 bytes, little-endian
+)
+audit_check = Table(
+    "audit_check",
+    node_tables,  # one row: how far the last check of the audit trail has come, for people to see
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("seq", Integer, nullable=False),  # the last row that was found whole
+    Column("digest", String(64), nullable=False),  # its digest
+    Column("at", String(32), nullable=False),
+    Column("state", String(12), nullable=False),  # running, whole, broken
 )
 tombstones = Table(
     "tombstones",

@@ -10,7 +10,7 @@ from tests.support import SCANNER, ct, open_test_node
 
 from carina.model.clock import now
 from carina.node import completeness, ingest, worker
-from carina.node.arrivals import overview
+from carina.node.arrivals import growing
 from carina.storage.schema import studies
 
 LATER = timedelta(seconds=301)
@@ -35,7 +35,7 @@ def test_a_study_is_complete_after_a_quiet_time_and_reopened_by_a_late_image(tmp
         with node.engine.connect() as connection:
             row = connection.execute(select(studies)).one()
         assert (row.state, row.reopened, row.instance_count) == ("receiving", 1, 2)
-        (shown,) = overview(node).studies
+        (shown,) = growing(node)
         assert (shown.state, shown.reopened, shown.instances) == ("receiving", 1, 2)
         assert actions(node) == ["study-reopened", "study-complete"]
 

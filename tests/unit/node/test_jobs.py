@@ -23,7 +23,7 @@ from tests.unit.node import job_process
 from carina.compute import moments, sandbox
 from carina.compute.signal import frame_snr
 from carina.dicom.parse import parse
-from carina.errors import InvalidMessage, NotFound, TooMany
+from carina.errors import Conflict, InvalidMessage, NotFound, TooMany
 from carina.federation import wire
 from carina.federation.messages import seal_message
 from carina.federation.papers import make_order
@@ -801,3 +801,23 @@ def test_the_list_of_jobs_says_what_left_and_what_did_not(full: Scene) -> None:
     assert (before.state, before.released[0].n, before.threshold) == ("done", 4, 3)
     assert before.hub_title == "Test hub"
     assert len(jobs.list_jobs(full.node, limit=1)) == 1
+
+
+def test_a_data_manager_ends_a_job_for_good_and_the_hub_is_told_why(scene: Scene) -> None:
+    permit = access.permit_in_force(scene)
+    order = order_of(scene, permit)
+    jobs.take(scene.node, scene.hub.id, paper_of(scene, order))
+    assert jobs.begin(scene.node, scene.hub.id, order.id)
+    ended = jobs.cancel(scene.node, "nora", scene.hub.id, order.id)
+    assert (ended.state, ended.reason) == ("cancelled", "stopped-by-node")
+    assert jobs.still_allowed(scene.node, scene.hub.id, order.id) == "cancelled"
+    [outcome] = jobs.undelivered(scene.node, scene.hub.id)
+    assert (outcome.state, outcome.reason, outcome.result) == ("cancelled", "stopped-by-node", None)
+    newest = scene.node.audit.entries(1)[0]
+    assert (newest.action, newest.actor, newest.subject) == ("job-cancelled", "nora", order.id)
+    jobs.take(scene.node, scene.hub.id, paper_of(scene, order))  # the hub asks once more: nothing runs again
+    assert jobs.next_job(scene.node) is None and jobs.open_jobs(scene.node) == []
+    with pytest.raises(Conflict):
+        jobs.cancel(scene.node, "nora", scene.hub.id, order.id)
+    with pytest.raises(NotFound):
+        jobs.cancel(scene.node, "nora", scene.hub.id, "another")

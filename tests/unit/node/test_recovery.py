@@ -10,7 +10,7 @@ from tests.support import SCANNER, ct, make_node
 
 from carina.model.clock import new_id
 from carina.model.instance import Reason, Source
-from carina.node import ingest, quarantine, worker
+from carina.node import discarded, ingest, quarantine, worker
 from carina.node.parcel import Parcel, wrap
 from carina.node.recovery import Recovered, recover
 from carina.node.site import Node
@@ -96,6 +96,7 @@ def test_a_discarded_file_that_was_still_there_goes(node: Node) -> None:
     one = ingest.receive(node, b"text", SCANNER).id
     sealed = node.quarantine.read(one)
     quarantine.discard(node, "ana", ids=[one])
+    discarded.destroy(node, "ana", [one])
     node.quarantine.put(one, sealed)
     assert recover(node).removed == 1
     assert node.quarantine.names() == []

@@ -166,9 +166,10 @@ def test_an_image_without_text_passes_without_a_box(node: Node, one: str) -> Non
 
 def test_a_rejected_image_is_destroyed(node: Node, one: str) -> None:
     assert review.decide(node, "nora", one, "reject", [NAME], seen=0) == "rejected"
-    assert (row(node, one)["state"], quarantine.get(node, one).state) == ("rejected", "discarded")
+    assert (row(node, one)["state"], quarantine.get(node, one).state) == ("rejected", "destroyed")
     assert node.quarantine.names() == []
-    assert [entry.action for entry in node.audit.entries(2)] == ["quarantine-discarded", "image-decided"]
+    told = [entry.action for entry in node.audit.entries(3)]
+    assert told == ["quarantine-destroyed", "quarantine-discarded", "image-decided"]
 
 
 def test_two_readers_must_say_the_same_of_the_same_boxes(node: Node, two: str) -> None:

@@ -49,19 +49,26 @@ def test_status_can_be_printed_as_json(node: Node) -> None:
     assert told["hubs"] == [] and told["disk_free"] > 0
 
 
-def test_an_overview_says_what_became_of_each_source_s_images(node: Node) -> None:
+def test_arrivals_say_what_became_of_each_source_s_images(node: Node) -> None:
     _fill(node)
-    seen = arrivals.overview(node, limit=3)
-    assert seen.waiting == 2 and seen.archive.instances == 2
-    stranger, scanner = seen.sources
+    seen = arrivals.arriving(node)
+    assert seen.backlog.waiting == 2 and arrivals.archive(node).instances == 2
+    stranger, mammo, scanner, _ = seen.sources
     assert stranger.source == Source("aet", "(not assigned)")
-    assert (scanner.source, scanner.archived, scanner.received) == (SCANNER, 2, 2)
-    assert scanner.quarantined == {Reason.NOT_DICOM: 1}
-    assert stranger.quarantined == {Reason.UNMAPPED_SOURCE: 1}
-    assert len(seen.latest) == 3 and seen.latest[0].id > seen.latest[1].id
-    [study] = seen.studies
+    assert mammo.source == Source("aet", "MAMMO") and mammo.last_seen is None
+    assert (scanner.source, scanner.tally.archived, scanner.tally.received) == (SCANNER, 2, 2)
+    assert (scanner.minute, scanner.quarter, scanner.percent) == (5, 5, 60)
+    assert scanner.tally.quarantined == {Reason.NOT_DICOM: 1}
+    assert stranger.tally.quarantined == {Reason.UNMAPPED_SOURCE: 1} and seen.heard_today == 2
+    newest = arrivals.latest(node, limit=3)
+    assert len(newest) == 3 and newest[0].id > newest[1].id
+    assert {one.source for one in arrivals.latest(node, SCANNER)} == {SCANNER}
+    [study] = arrivals.growing(node)
     assert (study.project, study.instances, study.modalities) == (LUNG, 2, ("CT",))
 
 
-def test_the_overview_of_an_empty_node_is_empty(node: Node) -> None:
-    assert arrivals.overview(node) == arrivals.Overview(0, arrivals.Archive(0, 0, 0, 0), (), (), ())
+def test_a_node_to_which_nothing_came_knows_the_sources_of_its_settings(node: Node) -> None:
+    seen = arrivals.arriving(node)
+    assert {row.source for row in seen.sources} == set(node.project_of)
+    assert all(row.last_seen is None and row.percent == 0 for row in seen.sources)
+    assert seen.backlog.waiting == 0 and arrivals.archive(node) == arrivals.Archive(0, 0, 0, 0)

@@ -12,7 +12,7 @@ from sqlalchemy import delete, insert, update
 from tests.support import SCANNER, ct, make_node
 
 from carina.deid.evidence.reveal import WayBack
-from carina.node import ingest, quarantine, worker
+from carina.node import discarded, ingest, quarantine, worker
 from carina.node.site import Node
 from carina.node.verify import KINDS, Pace, Verified, verify
 from carina.storage.schema import arrivals, frame_tables, instances, node_tables
@@ -145,8 +145,11 @@ def test_what_waits_and_has_no_bytes_is_lost(node: Node) -> None:
     assert {one.subject for one in verify(node).findings} == {name, held}
 
 
-def test_what_was_discarded_needs_no_bytes(node: Node) -> None:
-    quarantine.discard(node, "ana", ids=node.quarantine.names())
+def test_what_can_be_taken_back_needs_its_bytes_and_what_is_destroyed_does_not(node: Node) -> None:
+    [one] = node.quarantine.names()
+    quarantine.discard(node, "ana", ids=[one])
+    assert verify(node).whole
+    discarded.destroy(node, "ana", [one])
     assert verify(node).whole
 
 
@@ -179,6 +182,7 @@ def test_what_a_live_node_changes_meanwhile_is_no_finding(node: Node) -> None:
         """Between the looks: what waits is taken in, something is discarded, something new comes."""
         if node.quarantine.names():
             quarantine.discard(node, "ana", ids=node.quarantine.names())
+            discarded.make_room(node)
             while worker.work(node, "test"):
                 pass
             ingest.receive(node, ct("MRN-9"), SCANNER)

@@ -15,10 +15,13 @@ from starlette.routing import Route
 
 from carina.errors import BadInput
 from carina.federation import wire
+from carina.interfaces.api.asked import asked_routes
+from carina.interfaces.api.audit import audit_routes
 from carina.interfaces.api.evidence import evidence_routes
 from carina.interfaces.api.health import Check, health_routes
 from carina.interfaces.api.identity import STAFF, Identity
 from carina.interfaces.api.metrics import Meter, metrics_routes
+from carina.interfaces.api.quarantine import quarantine_routes
 from carina.interfaces.api.rate import RateLimit
 from carina.interfaces.api.requests import json_object, no_parameters, texts
 from carina.interfaces.api.visitors import count_entry
@@ -50,6 +53,7 @@ def inside_routes(
         return JSONResponse(await run_in_threadpool(status_to_json, node))
 
     managers = [*_permit_routes(node, identity), *evidence_routes(node, identity)]
+    managers += [*quarantine_routes(node, identity), *asked_routes(node, identity), *audit_routes(node, identity)]
     figures = metrics_routes(node, identity, meter or Meter())
     return [Route("/api/status", show_status), *figures, *managers, *health_routes(node.engine, checks)]
 

@@ -12,7 +12,7 @@ from carina.errors import BadInput
 from carina.interfaces.dicomweb.media import accepted, fits
 
 MAX_FRAMES = 1000  # in one request
-_SHAPES = {"linear": "LINEAR", "linear-exact": "LINEAR_EXACT", "sigmoid": "SIGMOID"}
+SHAPES = {"linear": "LINEAR", "linear-exact": "LINEAR_EXACT", "sigmoid": "SIGMOID"}
 _NUMBER = re.compile(r"[+-]?\d{1,12}(\.\d{1,12})?")
 _HINT = "See docs/conformance.md for the parameters of a rendered image."
 
@@ -45,12 +45,12 @@ def window_of(parameters: QueryParams) -> Window | None:
         return None
     parts = text.split(",")
     numbers, shape = parts[:2], parts[2] if len(parts) == 3 else "linear"
-    if len(parts) not in (2, 3) or not all(_NUMBER.fullmatch(part) for part in numbers) or shape not in _SHAPES:
+    if len(parts) not in (2, 3) or not all(_NUMBER.fullmatch(part) for part in numbers) or shape not in SHAPES:
         raise BadInput("'window' is not center,width,shape.", _HINT)
     center, width = (float(part) for part in numbers)
     if width <= 0 or (shape == "linear" and width < 1):
         raise BadInput("The width of 'window' is too small.", _HINT)
-    return Window(center, width, _SHAPES[shape])
+    return Window(center, width, SHAPES[shape])
 
 
 def viewport_of(parameters: QueryParams) -> Viewport | None:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from carina.compute.moments import std
-from carina.interfaces.web.words import GROUP_ORDER, decimal, number, value_label, variable_label
+from carina.interfaces.language import gettext as _
+from carina.interfaces.web.words import GROUP_ORDER, decimal, fixed, number, value_label, variable_label
 from carina.model.dataset import Group
 from carina.model.job import Moments
 
@@ -136,7 +137,7 @@ def dot_plot(variable: str, group: str, rows: Sequence[tuple[str, Moments]], poo
         group,
         value_label(variable, group),
         tuple(dot(label, moments) for label, moments in rows),
-        dot("Pooled", pooled),
+        dot(_("Pooled"), pooled),
         tuple(Tick(tick_label(mark, marks[1] - first), place(mark)) for mark in marks),
     )
 
@@ -162,7 +163,7 @@ def scale(low: float, high: float) -> list[float]:
 def tick_label(mark: float, step: float) -> str:
     """A mark with as many decimals as its step needs."""
     places = max(0, -math.floor(math.log10(step) + 1e-9))
-    whole = number(round(abs(mark))) if places == 0 else f"{abs(mark):.{places}f}"
+    whole = number(round(abs(mark))) if places == 0 else fixed(abs(mark), places)
     return f"\u2212{whole}" if mark < -step / 2 else whole
 
 

@@ -17,6 +17,7 @@ from carina.hub.catalogue import Entry, get_dataset
 from carina.hub.centre import Hub
 from carina.hub.requests import AccessRequest, Decision, Item
 from carina.interfaces.api.problems import status_of
+from carina.interfaces.language import mark
 from carina.interfaces.web.pages import Pages, back
 from carina.interfaces.web.requests import Standing, standing
 from carina.model.permit import LIVE
@@ -26,9 +27,9 @@ from carina.model.principal import Principal
 OPEN = ("waiting", "asked")
 OVER = ("ended", "expired")
 DONE = {
-    "granted": "Granted. The permit goes to the node now.",
-    "refused": "Refused. The researcher sees your reason.",
-    "asked": "The question is with the researcher.",
+    "granted": mark("Granted. The permit goes to the node now."),
+    "refused": mark("Refused. The researcher sees your reason."),
+    "asked": mark("The question is with the researcher."),
 }
 
 

@@ -17,9 +17,11 @@ from carina.hub.centre import Hub
 from carina.interfaces.api.hub import Search, audit_search
 from carina.interfaces.api.problems import unexpected
 from carina.interfaces.api.rate import RateLimit
+from carina.interfaces.language import gettext as _
+from carina.interfaces.language import mark, ngettext
 from carina.interfaces.web.pages import Pages
 from carina.interfaces.web.snippets import search_snippets
-from carina.interfaces.web.words import plural, terms_of
+from carina.interfaces.web.words import number, terms_of, variable_label
 from carina.model.cohort import All, Between, OneOf, Query, from_pairs, to_pairs
 from carina.model.ids import NodeId
 from carina.model.principal import Principal
@@ -80,24 +82,29 @@ class FormVariable:
 
 @dataclass(frozen=True)
 class Example:
-    """A search to begin with."""
+    """A search to begin with. `title` is a text to be translated where it is shown."""
 
     title: str
-    terms: str
+    query: Query
     path: str
+
+    @property
+    def terms(self) -> str:
+        """The query in words."""
+        return " · ".join(terms_of(self.query))
 
 
 def example(title: str, pairs: Sequence[tuple[str, str]]) -> Example:
     """An example from the pairs of its address."""
     query = from_pairs(pairs, RANGES)
     require_known(query)
-    return Example(title, " · ".join(terms_of(query)), f"/explorer?{urlencode(pairs)}")
+    return Example(title, query, f"/explorer?{urlencode(pairs)}")
 
 
 EXAMPLES = (
-    example("CT of the chest", [("modality", "CT"), ("body_part", "CHEST")]),
-    example("Magnetic resonance", [("modality", "MR")]),
-    example("Lung cancer, 50 to 80 years", [("diagnosis", "C34"), ("age", "50-80")]),
+    example(mark("CT of the chest"), [("modality", "CT"), ("body_part", "CHEST")]),
+    example(mark("Magnetic resonance"), [("modality", "MR")]),
+    example(mark("Lung cancer, 50 to 80 years"), [("diagnosis", "C34"), ("age", "50-80")]),
 )
 
 
@@ -239,10 +246,10 @@ def _form_variable(variable: Variable, values: tuple[str, ...], between: Between
     picked = f"{low}–{high}" if between else str(len(known) or "")
     return FormVariable(
         name=variable.name,
-        label=variable.label,
+        label=variable_label(variable.name),
         kind=variable.kind,
-        values=tuple((value, labels[value]) for value in common),
-        others=tuple((value, label) for value, label in variable.values if value not in common),
+        values=tuple((value, _(labels[value])) for value in common),
+        others=tuple((value, _(label)) for value, label in variable.values if value not in common),
         others_opened=any(value not in common for value in known),
         codes=variable.name in ("modality", "diagnosis"),
         opened=bool(picked) or (variable.name == OPEN_AT_FIRST and not asked),
@@ -276,15 +283,22 @@ def outcome(answers: Sequence[NodeAnswer], waiting: int) -> dict[str, object]:
 
 def sentence(summed: Total, waiting: int) -> str:
     """What the total is made of: `Sum of 2 shown nodes, and 1 node below the threshold; 1 node did not answer.`"""
-    said = f"Sum of {plural(summed.counted, 'shown node')}" if summed.counted else "No node gave a number"
-    if summed.below_threshold:
-        below = f"{plural(summed.below_threshold, 'node')} below the threshold"
-        said = f"{said}, and {below}" if summed.counted else f"No number to show: {below}"
+    shown, hidden = summed.counted, summed.below_threshold
+    said = _counted(shown, ngettext("Sum of {n} shown node", "Sum of {n} shown nodes", shown))
+    if hidden:
+        below = _counted(hidden, ngettext("{n} node below the threshold", "{n} nodes below the threshold", hidden))
+        said = (_("{sum}, and {below}") if shown else _("No number to show: {below}")).format(sum=said, below=below)
+    elif not shown:
+        said = _("No node gave a number")
+    unknown, refused, silent = summed.unknown, summed.refused, summed.silent
     further = (
-        (summed.unknown, "does not know all terms", "do not know all terms"),
-        (summed.refused, "refused", "refused"),
-        (summed.silent, "did not answer", "did not answer"),
-        (waiting, "is still asked", "are still asked"),
+        (unknown, ngettext("{n} node does not know all terms", "{n} nodes do not know all terms", unknown)),
+        (refused, ngettext("{n} node refused", "{n} nodes refused", refused)),
+        (silent, ngettext("{n} node did not answer", "{n} nodes did not answer", silent)),
+        (waiting, ngettext("{n} node is still asked", "{n} nodes are still asked", waiting)),
     )
-    parts = [f"{plural(count, 'node')} {one if count == 1 else many}" for count, one, many in further if count]
-    return "; ".join([said, *parts]) + "."
+    return "; ".join([said, *(_counted(count, text) for count, text in further if count)]) + "."
+
+
+def _counted(count: int, text: str) -> str:
+    return text.format(n=number(count))

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from carina.errors import BadInput, CarinaError, NotFound
 from carina.interfaces.api.node import MANAGERS
 from carina.interfaces.api.problems import status_of
+from carina.interfaces.language import mark
 from carina.interfaces.web.pages import Pages, back
 from carina.model.ids import ProjectId
 from carina.node import forget
@@ -28,7 +29,9 @@ ROWS = 20  # of what was done, on the page
 _LONGEST = 200  # characters of an identifier
 _MARK = re.compile(r"([a-z][a-z0-9-]{0,39}):([0-9a-f]{64})", re.ASCII)
 DONE = {
-    "forgotten": "The person is forgotten. Whatever comes of them from now on is refused; the hubs are told at once."
+    "forgotten": mark(
+        "The person is forgotten. Whatever comes of them from now on is refused; the hubs are told at once."
+    )
 }
 
 

@@ -19,9 +19,12 @@ from carina.hub.terms import offered
 from carina.interfaces.api.hub import Search
 from carina.interfaces.api.identity import Identity
 from carina.interfaces.api.rate import RateLimit
+from carina.interfaces.language import mark
 from carina.interfaces.web import charts
 from carina.interfaces.web.committee import committee_routes
+from carina.interfaces.web.design import design_routes
 from carina.interfaces.web.explorer import EXAMPLES, NodeCard, explorer_routes
+from carina.interfaces.web.languages import language_routes
 from carina.interfaces.web.pages import Link, Pages, signed_in, static_files
 from carina.interfaces.web.permits import permit_routes
 from carina.interfaces.web.requests import request_routes
@@ -44,14 +47,14 @@ def hub_menu(hub: Hub) -> tuple[Link, ...]:
         return who is not None and bool(nodes_of(hub, who.subject))
 
     return (
-        Link("/", "Home"),
-        Link("/datasets", "Datasets"),
-        Link("/explorer", "Explorer"),
-        Link("/nodes", "Nodes"),
-        Link("/requests", "Requests", signed_in),
-        Link("/permits", "Permits", signed_in),
-        Link("/runs", "Runs", signed_in),
-        Link("/committee", "Committee", decides),
+        Link("/", mark("Home")),
+        Link("/datasets", mark("Datasets")),
+        Link("/explorer", mark("Explorer")),
+        Link("/nodes", mark("Nodes")),
+        Link("/requests", mark("Requests"), signed_in),
+        Link("/permits", mark("Permits"), signed_in),
+        Link("/runs", mark("Runs"), signed_in),
+        Link("/committee", mark("Committee"), decides),
     )
 
 
@@ -73,6 +76,7 @@ def hub_pages(hub: Hub, identity: Identity, search: Search, limit: RateLimit) ->
 
     return [
         static_files(),
+        *language_routes(),
         *_home_routes(hub, pages),
         *_catalogue_routes(hub, pages),
         *explorer_routes(hub, pages, nodes, search, limit),
@@ -81,6 +85,7 @@ def hub_pages(hub: Hub, identity: Identity, search: Search, limit: RateLimit) ->
         *permit_routes(hub, pages, limit),
         *run_routes(hub, pages, limit),
         *sign_in_routes(pages),
+        *design_routes(pages),
     ]
 
 

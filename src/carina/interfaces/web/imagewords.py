@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 
 from carina.dicom.windows import Preset
-from carina.interfaces.web.words import day, decimal, number, plural, value_label
+from carina.interfaces.language import gettext as _
+from carina.interfaces.language import mark
+from carina.interfaces.web.words import day, decimal, fixed, number, plural, value_label
 from carina.node.look import StudySeen
 
-_AGE_UNITS = {"Y": "year", "M": "month", "W": "week", "D": "day"}
-_SEXES = {"F": "female", "M": "male", "O": "other"}
+_SEXES = {"F": mark("female"), "M": mark("male"), "O": mark("other")}
 
 
 def last_day(expires: datetime) -> date:
@@ -33,29 +34,41 @@ def body_parts(codes: Iterable[str]) -> str:
 
 
 def study_title(study: StudySeen) -> str:
-    """What a study is called: by its description, or by what it is of: `CT, SEG: chest`."""
+    """What a study is called: by its description, or by what it is of: `CT, SEG: Chest`."""
     if study.description:
         return study.description
     parts = body_parts(study.body_parts)
-    return ": ".join(part for part in (", ".join(study.modalities), parts[:1].lower() + parts[1:]) if part) or "Study"
+    return ": ".join(part for part in (", ".join(study.modalities), parts) if part) or _("Study")
 
 
 def person(sex: str, age: str) -> str:
     """What a study says of the person: `female, 64 years`."""
-    parts = [_SEXES.get(sex, "")]
+    parts = [_(_SEXES[sex]) if sex in _SEXES else ""]
     if re.fullmatch(r"\d{3}[DWMY]", age):
-        parts.append(plural(int(age[:3]), _AGE_UNITS[age[3]]))
+        parts.append(_age(int(age[:3]), age[3]))
     return ", ".join(part for part in parts if part)
+
+
+def _age(count: int, unit: str) -> str:
+    match unit:
+        case "Y":
+            return plural(count, "year")
+        case "M":
+            return plural(count, "month")
+        case "W":
+            return plural(count, "week")
+        case _:
+            return plural(count, "day")
 
 
 def millimetres(value: float) -> str:
     """A position: `−123.5 mm`."""
-    return f"{value:.1f} mm".replace("-0.0", "0.0").replace("-", "\u2212")
+    return f"{fixed(round(value, 1) or 0.0, 1)} mm".replace("-", "\u2212")
 
 
 def window_label(window: Preset) -> str:
     """A window as radiologists say it, by centre and width: `Lung (C −600, W 1 500)`."""
-    return f"{window.label} (C {_amount(window.center)}, W {_amount(window.width)})"
+    return f"{_(window.label)} (C {_amount(window.center)}, W {_amount(window.width)})"
 
 
 def _amount(value: float) -> str:

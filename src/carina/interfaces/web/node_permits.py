@@ -1,4 +1,4 @@
-"""The console's pages of permits, and of what was asked of the node and what left it."""
+"""The console's pages of permits; what was asked under them is in `asked`."""
 
 from __future__ import annotations
 
@@ -15,35 +15,28 @@ from carina.errors import BadInput, CarinaError, Conflict, PermitDenied
 from carina.interfaces.api.identity import STAFF
 from carina.interfaces.api.node import MANAGERS, step_of
 from carina.interfaces.api.problems import status_of
+from carina.interfaces.language import gettext as _
+from carina.interfaces.language import mark
 from carina.interfaces.web.imagewords import last_day
 from carina.interfaces.web.pages import Pages, back
 from carina.model.clock import now
-from carina.node import datasets, jobs, permits
-from carina.node.jobs import NodeJob
+from carina.node import datasets, permits
 from carina.node.permits import HeldPermit
 from carina.node.site import Node
 
-ROWS = 100  # of jobs, and of searches, on the page of what was asked
-SEARCHES = "search-answered"
-
 # (word, colour) of how a permit stands, and the words of what the person just did.
 STANDINGS = {
-    "waiting": ("Waits for a signature", "warn"),
-    "in-force": ("In force", "good"),
-    "declined": ("Declined", "bad"),
-    "withdrawn": ("Taken back", "bad"),
-    "ended": ("Ended by the hub", "bad"),
-    "expired": ("Expired", ""),
+    "waiting": (mark("Waits for a signature"), "warn"),
+    "in-force": (mark("In force"), "good"),
+    "declined": (mark("Declined"), "bad"),
+    "withdrawn": (mark("Taken back"), "bad"),
+    "ended": (mark("Ended by the hub"), "bad"),
+    "expired": (mark("Expired"), ""),
 }
 DONE = {
-    "countersign": "Signed. The permit is in force from now on.",
-    "decline": "Declined. The hub is told, with your reason.",
-    "withdraw": "Taken back. Whatever was open under this permit is closed.",
-}
-SEARCH_STATES = {
-    "counted": "With numbers",
-    "below-threshold": "Below the threshold",
-    "unknown-terms": "Did not know all terms",
+    "countersign": mark("Signed. The permit is in force from now on."),
+    "decline": mark("Declined. The hub is told, with your reason."),
+    "withdraw": mark("Taken back. Whatever was open under this permit is closed."),
 }
 
 
@@ -132,7 +125,7 @@ def permit_rows(node: Node) -> list[Row]:
 
 def _rows(node: Node, held: Sequence[HeldPermit]) -> list[Row]:
     titles = {dataset.iri: dataset.title for dataset in datasets.listed(node)}
-    return [Row(one, titles.get(one.visa.dataset, "A dataset that is not here"), standing(one)) for one in held]
+    return [Row(one, titles.get(one.visa.dataset, _("A dataset that is not here")), standing(one)) for one in held]
 
 
 def standing(permit: HeldPermit) -> str:
@@ -140,49 +133,3 @@ def standing(permit: HeldPermit) -> str:
     if permit.hub_state == "ended":
         return "ended"
     return "expired" if permit.visa.expires <= now() else permit.state
-
-
-def asked_routes(node: Node, pages: Pages) -> list[Route]:
-    """`/asked`: what hubs asked of the node, what it answered, what left it."""
-
-    async def asked(request: Request) -> Response:
-        return await show(request, "node/asked.html")
-
-    async def live(request: Request) -> Response:
-        return await show(request, "node/asked_live.html")
-
-    async def show(request: Request, template: str) -> Response:
-        await pages.identity.identify(request, STAFF)
-        return await pages.render(request, template, **await run_in_threadpool(present, node))
-
-    return [Route("/asked", asked, methods=["GET"]), Route("/asked/live", live, methods=["GET"])]
-
-
-def present(node: Node) -> dict[str, Any]:
-    """What the page of what was asked shows now."""
-    found = jobs.list_jobs(node, ROWS)
-    rows = permit_rows(node)
-    titles = {dataset.iri: dataset.title for dataset in datasets.listed(node)}
-    uses = {name: sum(getattr(row.permit.use, name) for row in rows) for name in ("view", "retrieve", "analyse")}
-    return {
-        "jobs": found,
-        "titles": titles,
-        "used": [row for row in rows if row.permit.use.last is not None],
-        "uses": uses,
-        "sent": sum(1 for job in found if job.released),
-        "open": sum(1 for job in found if job.state in ("taken", "running")),
-        "searches": node.audit.entries(20, action=SEARCHES),
-        "search_states": SEARCH_STATES,
-        "left": left,
-        **words_of(node),
-    }
-
-
-def left(job: NodeJob) -> str:
-    """What left the node with a job's answer, in a sentence."""
-    if job.state not in ("done", "refused", "failed", "cancelled"):
-        return "Nothing yet."
-    if not job.released:
-        return "No group reached the threshold; none left." if job.state == "done" else "Nothing."
-    groups = ", ".join(f"{one.group}: {one.n}" for one in job.released)
-    return f"{groups} (number, mean and spread of each)"

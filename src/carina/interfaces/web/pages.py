@@ -84,7 +84,9 @@ class Pages:
 
     def text(self, request: Request, template: str, **context: Any) -> str:
         """A template filled in."""
-        frame = {"page": self, "path": request.url.path, "htmx": json.dumps(HTMX), "who": None, "csrf": "", **context}
+        path, asked = request.url.path, request.url.query
+        here = f"{path}?{asked}" if asked and request.method == "GET" else path
+        frame = {"page": self, "path": path, "here": here, "htmx": json.dumps(HTMX), "who": None, "csrf": "", **context}
         return _templates().get_template(template).render(frame)
 
     def shown_menu(self, who: Principal | None) -> Sequence[Link]:
@@ -140,7 +142,7 @@ def _templates() -> Environment:
     environment.policies["ext.i18n.trimmed"] = True
     environment.install_gettext_callables(language.gettext, language.ngettext, newstyle=True)  # type: ignore[attr-defined]
     environment.filters["sentence"] = language.sentence
-    names = "country number at_least plural size instant ago reason_label short moment_of"
+    names = "country number at_least plural size instant ago reason_label short moment_of together either fixed"
     names += " lasting day remaining duration action_words version_label job_reason decimal"
     environment.filters.update({name: getattr(words, name) for name in names.split()})
     environment.globals.update(words=words, charts=charts, language=language)

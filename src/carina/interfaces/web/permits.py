@@ -17,6 +17,7 @@ from carina.hub.permits import Permit
 from carina.interfaces.api.problems import status_of
 from carina.interfaces.api.rate import RateLimit
 from carina.interfaces.api.security import policy
+from carina.interfaces.language import mark
 from carina.interfaces.web.committee import OVER
 from carina.interfaces.web.pages import Link, Pages, back
 from carina.interfaces.web.requests import above_others
@@ -26,7 +27,7 @@ from carina.model.clock import now
 from carina.model.principal import Principal
 
 IMAGES = {"view", "retrieve"}
-DONE = {"ended": "Ended. The node refuses it from its next list of permits on, within a minute."}
+DONE = {"ended": mark("Ended. The node refuses it from its next list of permits on, within a minute.")}
 
 
 def permit_routes(hub: Hub, pages: Pages, limit: RateLimit) -> list[Route]:
@@ -104,7 +105,7 @@ def _permit(hub: Hub, who: Principal, permit_id: str) -> dict[str, Any]:
         "permit": permit,
         "condition": permit.condition_of(),
         "own": own,
-        "above": Link("/permits", "Your permits") if own else above_others(hub, who),
+        "above": Link("/permits", mark("Your permits")) if own else above_others(hub, who),
         "may_end": own or "operator" in who.roles or committee.is_member(hub, permit.node, who.subject),
         "opens_images": own and opens_images(permit),
         "over": permit.condition_of() in OVER,

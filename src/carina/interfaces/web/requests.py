@@ -21,6 +21,7 @@ from carina.hub.permits import Condition, Permit
 from carina.hub.requests import AccessRequest, Draft, Item
 from carina.interfaces.api.problems import status_of
 from carina.interfaces.api.rate import RateLimit
+from carina.interfaces.language import mark
 from carina.interfaces.web.pages import Link, Pages, back
 from carina.interfaces.web.words import item_word
 from carina.model.clock import now
@@ -36,9 +37,9 @@ TAKEN = {"answer": "answered", "withdraw": "withdrawn"}  # the word for a step o
 
 # What a page says after something was done; the address holds the word only.
 DONE = {
-    "submitted": "Your request is with the committees. This page shows what each decides.",
-    "answered": "Your answer is with the committee.",
-    "withdrawn": "Withdrawn. Nobody decides on it any more.",
+    "submitted": mark("Your request is with the committees. This page shows what each decides."),
+    "answered": mark("Your answer is with the committee."),
+    "withdrawn": mark("Withdrawn. Nobody decides on it any more."),
 }
 
 
@@ -147,7 +148,7 @@ def _one(hub: Hub, pages: Pages) -> list[Route]:
             standing=stands,
             tally=tally(found, stands),
             own=own,
-            above=Link("/requests", "Your requests") if own else await run_in_threadpool(above_others, hub, who),
+            above=Link("/requests", mark("Your requests")) if own else await run_in_threadpool(above_others, hub, who),
             problem=problem,
             problem_item=item,
             words_typed=words,
@@ -178,7 +179,7 @@ def _one(hub: Hub, pages: Pages) -> list[Route]:
 
 def above_others(hub: Hub, who: Principal) -> Link:
     """The page above what somebody else asked for: the committee's, or home for an operator who is in none."""
-    return Link("/committee", "Committee") if committee.nodes_of(hub, who.subject) else Link("/", "Home")
+    return Link("/committee", mark("Committee")) if committee.nodes_of(hub, who.subject) else Link("/", mark("Home"))
 
 
 def form_context(chosen: Sequence[Entry]) -> dict[str, Any]:

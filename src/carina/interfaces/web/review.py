@@ -19,6 +19,8 @@ from carina.errors import BadInput, CarinaError, Conflict, FinderUnavailable
 from carina.interfaces.api.node import MANAGERS
 from carina.interfaces.api.problems import status_of
 from carina.interfaces.dicomweb.giving import work
+from carina.interfaces.language import gettext as _
+from carina.interfaces.language import mark, ngettext
 from carina.interfaces.web.pages import Pages
 from carina.interfaces.web.words import plural
 from carina.model.principal import Principal
@@ -29,19 +31,19 @@ from carina.node.site import Node
 ROWS = 24  # pictures on one page of the list
 SMALL = 360  # pixels of a small picture's longer side
 DONE = {
-    "settled": "Decided. The image goes back to the workers, which blank its boxes.",
-    "clear": "Decided: there is no text. The image goes back to the workers.",
-    "rejected": "Rejected. The image's sealed bytes are destroyed.",
-    "waits": "Noted. A second reader must say the same.",
+    "settled": mark("Decided. The image goes back to the workers, which blank its boxes."),
+    "clear": mark("Decided: there is no text. The image goes back to the workers."),
+    "rejected": mark("Rejected. The image's sealed bytes are destroyed."),
+    "waits": mark("Noted. A second reader must say the same."),
 }
 ACTIONS = {  # of PS3.15 Table E.1-1a
-    "K": "Kept",
-    "X": "Removed",
-    "Z": "Emptied",
-    "D": "Replaced",
-    "U": "New UID",
-    "C": "Cleaned",
-    "+": "Added",
+    "K": mark("Kept"),
+    "X": mark("Removed"),
+    "Z": mark("Emptied"),
+    "D": mark("Replaced"),
+    "U": mark("New UID"),
+    "C": mark("Cleaned"),
+    "+": mark("Added"),
 }
 
 
@@ -58,7 +60,8 @@ class Drawn:
     def place(self) -> str:
         """Where it is and how large, in pixels."""
         box = self.box
-        return f"{box.right - box.left} × {box.bottom - box.top} at {box.left}, {box.top}"
+        size = {"width": box.right - box.left, "height": box.bottom - box.top}
+        return _("{width} × {height} at {left}, {top}").format(**size, left=box.left, top=box.top)
 
 
 def is_manager(who: Principal | None) -> bool:
@@ -225,15 +228,17 @@ def card(one: Review, actor: str) -> dict[str, Any]:
 
 def title(one: Review) -> str:
     """`US image`, `US image, 40 frames`."""
-    kind = f"{one.modality} image" if one.modality else "Image"
+    kind = _("{modality} image").format(modality=one.modality) if one.modality else _("Image")
     return f"{kind}, {plural(one.frames, 'frame')}" if one.frames > 1 else kind
 
 
 def says(decision: Decision) -> str:
     """A reader's decision in words."""
     if decision.verdict == "reject":
-        return "may not pass"
-    return f"passes with {plural(len(decision.boxes), 'box', 'boxes')} blanked" if decision.boxes else "shows no text"
+        return _("may not pass")
+    count = len(decision.boxes)
+    passes = ngettext("passes with {n} box blanked", "passes with {n} boxes blanked", count).format(n=count)
+    return passes if count else _("shows no text")
 
 
 def frame_of(one: Review, text: str) -> int:

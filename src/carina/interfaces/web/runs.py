@@ -19,16 +19,26 @@ from carina.hub.runs import Job, Run
 from carina.interfaces.api.exports import run_to_csv, run_to_json
 from carina.interfaces.api.problems import status_of
 from carina.interfaces.api.rate import RateLimit
+from carina.interfaces.language import gettext as _
+from carina.interfaces.language import mark, ngettext
 from carina.interfaces.web import charts
 from carina.interfaces.web.pages import Pages, back
-from carina.interfaces.web.words import JOB_STATES, plural
 from carina.model.job import ANALYSES, ENDED
 from carina.model.principal import Principal
 
 MOST_FIELDS = 120
 DONE = {
-    "started": "Started. Each node fetches its part; one that is silent now does it when it returns.",
-    "cancelled": "Cancelled. The nodes stop; results that were given before stay here.",
+    "started": mark("Started. Each node fetches its part; one that is silent now does it when it returns."),
+    "cancelled": mark("Cancelled. The nodes stop; results that were given before stay here."),
+}
+
+COUNTED = {  # parts of the sentence that says what has become of a run
+    "running": mark("{n} running"),
+    "taken": mark("{n} about to begin"),
+    "waiting": mark("{n} not fetched yet"),
+    "refused": mark("{n} refused"),
+    "failed": mark("{n} failed"),
+    "cancelled": mark("{n} cancelled"),
 }
 
 
@@ -196,24 +206,25 @@ def state_of(run: Run) -> tuple[str, str]:
     """The run's word and colour."""
     done = sum(1 for job in run.jobs if job.state == "done")
     if not ended(run):
-        return "Running", "info"
+        return _("Running"), "info"
     if run.cancelled_at is not None:
-        return "Cancelled", "warn"
+        return _("Cancelled"), "warn"
     if done == len(run.jobs):
-        return "Done", "good"
-    return ("Partly done", "warn") if done else ("No result", "bad")
+        return _("Done"), "good"
+    return (_("Partly done"), "warn") if done else (_("No result"), "bad")
 
 
 def sentence(run: Run) -> str:
     """What has become of it: `Done for 2 of 3 datasets; 1 refused.` A silent node's job is counted as that."""
     done = sum(1 for job in run.jobs if job.state == "done")
-    parts = [f"Done for {done} of {plural(len(run.jobs), 'dataset')}"]
+    whole = len(run.jobs)
+    first = ngettext("Done for {done} of {n} dataset", "Done for {done} of {n} datasets", whole)
+    parts = [first.format(done=done, n=whole)]
     silent = sum(1 for job in run.jobs if is_silent(job))
-    for state in ("running", "taken", "waiting", "refused", "failed", "cancelled"):
+    for state, words in COUNTED.items():
         count = sum(1 for job in run.jobs if job.state == state and not is_silent(job))
         if count:
-            word = JOB_STATES[state][0]
-            parts.append(f"{count} {word[0].lower()}{word[1:]}")
+            parts.append(_(words).format(n=count))
     if silent:
-        parts.append(f"{plural(silent, 'node')} silent")
+        parts.append(ngettext("{n} node silent", "{n} nodes silent", silent).format(n=silent))
     return "; ".join(parts) + "."

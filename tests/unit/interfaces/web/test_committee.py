@@ -88,7 +88,7 @@ def test_only_what_the_terms_still_allow_can_be_chosen(clara: TestClient, hub: H
         connection.execute(update(nodes).where(nodes.c.id == A).values(public_url=None))
     page = clara.get(f"/committee/{item.id}").text
     assert 'value="view"' not in page and 'value="analyse" checked' in page
-    assert "Asked for but not allowed at present: Look at images." in page
+    assert "Asked for but not allowed at present: look at images." in page
 
 
 def test_a_grant_makes_a_permit_as_decided(clara: TestClient, hub: Hub, item: Item, researcher: Principal) -> None:

@@ -279,3 +279,32 @@ def test_a_snapshot_is_taken_by_its_button_and_once(nora: TestClient, site: Site
     again = nora.post(path, data={"csrf": token, "action": "snapshot"})
     assert again.status_code == 409
     assert "Nothing has changed since snapshot 1." in again.text
+
+
+def test_a_data_manager_cancels_a_job_on_the_page_and_an_operator_does_not(nora: TestClient, site: Site) -> None:
+    order = ask(site, site.grant())
+    page = nora.get("/asked").text
+    assert f'action="/jobs/{site.hub.id}/{order.id}"' in page
+    path, token = f"/jobs/{site.hub.id}/{order.id}", csrf(page)
+    assert nora.post(path, data={"action": "cancel"}).status_code == 403
+    answer = nora.post(path, data={"csrf": token, "action": "cancel"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/asked?done=cancelled")
+    page = nora.get("/asked?done=cancelled").text
+    assert "The analysis was cancelled." in page and "data manager has stopped it" in page
+    assert nora.post(path, data={"csrf": token, "action": "cancel"}).status_code == 409
+
+
+def test_use_of_a_permit_is_told_day_by_day_and_given_as_a_file(nora: TestClient, site: Site) -> None:
+    visa = site.grant()
+    details = {"hub": site.hub.id, "permit": visa.id, "what": "rendered"}
+    for number in (2, 3):
+        site.node.audit.append("viewed", visa.subject, "1.2.3", **details, instances=number)
+    page = nora.get(f"/asked/permits/{site.hub.id}/{visa.id}").text
+    assert re.search(r'data-label="Requests">2<', page) and re.search(r'data-label="Images">5<', page)
+    page = nora.get("/asked", params={"account": visa.subject}).text
+    assert re.search(r'data-label="Images">5<', page) and f"/asked/permits/{site.hub.id}/{visa.id}" in page
+    table = nora.get("/asked/export", params={"form": "csv", "permit": visa.id}).text.splitlines()
+    assert table[0].startswith("day,action,account") and table[1].endswith(",2,5")
+    assert nora.get("/asked/export?form=json").json()["given"][0]["dataset"] == visa.dataset
+    assert nora.get("/asked?since=2019-01-01&until=2019-01-02").status_code == 200
+    assert nora.get("/asked?since=soon").status_code == 400

@@ -52,6 +52,6 @@ def test_signing_out_needs_the_form_and_ends_the_session(rosa: TestClient) -> No
 
 
 def test_a_part_asked_for_by_htmx_sends_the_whole_page_to_sign_in(console: TestClient) -> None:
-    answer = console.get("/live", headers={"HX-Request": "true", "HX-Current-URL": "http://node.localhost:8721/"})
+    answer = console.get("/overview", headers={"HX-Request": "true", "HX-Current-URL": "http://node.localhost:8721/"})
     assert answer.headers["hx-redirect"] == "/sign-in?next=%2F"
     assert answer.text == ""

@@ -9,10 +9,10 @@ document.addEventListener("click", async (event) => {
   const said = button.textContent;
   try {
     await navigator.clipboard.writeText(source.textContent.trim());
-    button.textContent = "Copied";
+    button.textContent = button.dataset.copied;
   } catch {
     getSelection().selectAllChildren(source); // no clipboard here: select it for the person
-    button.textContent = "Selected";
+    button.textContent = button.dataset.selected;
   }
   setTimeout(() => { button.textContent = said; }, 2000);
 });
@@ -35,9 +35,9 @@ document.addEventListener("htmx:sseError", (event) => {
   event.detail.source.close();
   for (const tag of stream.querySelectorAll(".busy")) {
     tag.classList.remove("busy");
-    tag.textContent = "Not heard";
+    tag.textContent = stream.dataset.notHeard;
   }
-  for (const line of stream.querySelectorAll("[data-asking]")) line.textContent = "Not all nodes were heard.";
+  for (const line of stream.querySelectorAll("[data-asking]")) line.textContent = stream.dataset.notAll;
   const notice = document.getElementById("lost");
   if (notice) notice.hidden = false;
 });

@@ -30,6 +30,9 @@
   let chosen = null; // the tick box of the chosen box
   let made = list.children.length;
 
+  // A text of the page with what belongs in its places: "frame {number}".
+  const filled = (text, values) => text.replace(/\{(\w+)\}/g, (place, name) => values[name] ?? place);
+
   // ---- boxes ----
   const ticks = () => [...list.querySelectorAll("input")];
   const read = (tick) => {
@@ -40,7 +43,7 @@
 
   const say = (tick) => {
     const { top, left, bottom, right } = read(tick);
-    tick.parentElement.querySelector("small").textContent = `${right - left} × ${bottom - top} at ${left}, ${top}`;
+    tick.parentElement.querySelector("small").textContent = filled(desk.dataset.at, { width: right - left, height: bottom - top, left, top });
   };
 
   const paint = () => {
@@ -70,7 +73,7 @@
       layer.append(rect);
     }
     const count = ticks().filter((tick) => tick.checked).length;
-    form.querySelector("[data-count]").textContent = `${count} ${count === 1 ? "box" : "boxes"}`;
+    form.querySelector("[data-count]").textContent = filled(count === 1 ? desk.dataset.one : desk.dataset.many, { n: count });
     const broken = desk.classList.contains("broken"); // nobody lets pass what nobody sees
     form.querySelector("[value=accept]").hidden = broken || count === 0;
     form.querySelector("[value=clear]").hidden = broken;
@@ -98,7 +101,8 @@
     tick.dataset.drawn = "";
     const on = only?.checked ? String(frame - 1) : "all";
     const name = document.createElement("span");
-    name.textContent = `Box ${made}` + (frames === 1 ? "" : on === "all" ? ", all frames" : `, frame ${frame}`);
+    const where = on === "all" ? desk.dataset.every : filled(desk.dataset.frame, { number: frame });
+    name.textContent = filled(desk.dataset.box, { number: made }) + (frames === 1 ? "" : `, ${where}`);
     label.append(tick, name, document.createElement("small"));
     row.append(label);
     list.append(row);
@@ -230,7 +234,7 @@
     try {
       const image = await fetched(frame);
       if (key !== address(frame)) return;
-      image.alt = desk.dataset.kind + (frames > 1 ? `, frame ${frame}` : "");
+      image.alt = desk.dataset.kind + (frames > 1 ? `, ${filled(desk.dataset.frame, { number: frame })}` : "");
       shown.replaceWith(image);
       shown = image;
       setBroken(false);
@@ -256,7 +260,7 @@
   whole.addEventListener("change", show);
 
   // ---- zoom and preview ----
-  const STEPS = ["fit", "2 ×", "4 ×"];
+  const STEPS = [desk.dataset.fit, "2 ×", "4 ×"];
   let step = 0;
   zoom.addEventListener("click", () => {
     const [x, y] = [scroll.scrollLeft + scroll.clientWidth / 2, scroll.scrollTop + scroll.clientHeight / 2];
@@ -264,7 +268,7 @@
     step = (step + 1) % STEPS.length;
     plate.classList.toggle("twice", step === 1);
     plate.classList.toggle("fourfold", step === 2);
-    zoom.textContent = `Zoom: ${STEPS[step]}`;
+    zoom.textContent = filled(desk.dataset.zoom, { size: STEPS[step] });
     const grown = 2 ** step / before;
     scroll.scrollTo(x * grown - scroll.clientWidth / 2, y * grown - scroll.clientHeight / 2);
   });

@@ -1,0 +1,131 @@
+"""What the hubs and researchers asked of this node, and what left it, by day, permit and dataset.
+
+Taken from the audit trail, within days, so that no more than those is looked through.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+
+from sqlalchemy import ColumnElement, and_, desc, func, select
+
+from carina.model.clock import now
+from carina.node.jobs import NodeJob, list_jobs
+from carina.node.site import Node
+from carina.storage import trail
+from carina.storage.audit import Entry
+from carina.storage.schema import node_jobs, node_tables
+
+DAYS = 31
+"""So many days are looked at, unless others are asked for."""
+MOST = 5_000
+"""Lines of one answer."""
+_GIVEN = ("viewed", "retrieved", "released")
+_audit = node_tables.tables["audit"]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which: of a hub, a permit, a dataset, a person's account; empty: any. `since`, `until`: days, both included."""
+
+    hub: str = ""
+    permit: str = ""
+    dataset: str = ""
+    account: str = ""
+    since: str = ""
+    until: str = ""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What was handed out on a day under a permit. `action`: viewed, retrieved, or released without a permit.
+
+    requests    how often something was asked for
+    instances   in all of them; the same one counts each time
+    """
+
+    day: str
+    action: str
+    account: str
+    hub: str
+    permit: str
+    dataset: str
+    requests: int
+    instances: int
+
+
+@dataclass(frozen=True)
+class Page:
+    """Jobs, newest first. `more`: there are others after these."""
+
+    jobs: tuple[NodeJob, ...]
+    more: bool
+
+
+def first_day(days: int = DAYS) -> str:
+    """The first of so many days, the last of which is today (UTC)."""
+    return (now() - timedelta(days=days - 1)).strftime("%Y-%m-%d")
+
+
+def jobs_asked(node: Node, wanted: Wanted, limit: int, skip: int = 0) -> Page:
+    """Jobs that were asked, with what became of them."""
+    parts: list[ColumnElement[bool]] = []
+    for column, value in (("hub", wanted.hub), ("permit", wanted.permit), ("dataset", wanted.dataset),
+                          ("subject", wanted.account)):  # fmt: skip
+        if value:
+            parts.append(node_jobs.c[column] == value)
+    if wanted.since:
+        parts.append(node_jobs.c.received_at >= wanted.since)
+    if wanted.until:
+        parts.append(node_jobs.c.received_at < wanted.until + "~")
+    found = list_jobs(node, limit + 1, and_(True, *parts), skip)
+    return Page(tuple(found[:limit]), len(found) > limit)
+
+
+def given(node: Node, wanted: Wanted, datasets: dict[str, str]) -> list[Given]:
+    """What was handed out, by day, the newest first; at most `MOST` lines.
+
+    datasets   of permits, by id: the audit trail names the permit
+    """
+    first, end = trail.bounds(node.engine, wanted.since or first_day(), wanted.until)
+    day = func.substr(_audit.c.at, 1, 10)
+    hub, permit, dataset = (_audit.c.details[name].as_string() for name in ("hub", "permit", "dataset"))
+    instances = func.coalesce(func.sum(_audit.c.details["instances"].as_integer()), 0)
+    named = {"day": day, "hub": hub, "permit": permit, "dataset": dataset}
+    columns = (*(column.label(name) for name, column in named.items()), _audit.c.action, _audit.c.actor)
+    inside = (_audit.c.seq >= first) & (_audit.c.seq < end) & _audit.c.action.in_(_GIVEN)
+    sums = select(*columns, func.count().label("requests"), instances.label("instances")).where(inside).limit(MOST)
+    sums = sums.group_by(*named, _audit.c.action, _audit.c.actor).order_by(desc("day"))
+    for column, value in ((_audit.c.actor, wanted.account), (hub, wanted.hub), (permit, wanted.permit)):
+        if value:
+            sums = sums.where(column == value)
+    found = []
+    with node.engine.connect() as connection:
+        for row in connection.execute(sums):
+            of = row.dataset or datasets.get(row.permit or "", "")
+            whose = (row.day, row.action, row.actor, row.hub or "", row.permit or "", of)
+            line = Given(*whose, int(row.requests), int(row.instances))
+            staff = not line.permit and line.action != "released"
+            if not staff and wanted.dataset in ("", line.dataset):
+                found.append(line)
+    return found
+
+
+def searches(node: Node, wanted: Wanted, limit: int) -> list[Entry]:
+    """The newest answers to searches; none where a permit, dataset or account is asked for: searches have none."""
+    if wanted.permit or wanted.dataset or wanted.account:
+        return []
+    rows = trail.Wanted(action="search-answered", actor=wanted.hub, since=wanted.since, until=wanted.until)
+    return list(trail.find(node.engine, rows, limit).entries)
+
+
+def given_to_json(line: Given) -> dict[str, object]:
+    """A line as programs get it."""
+    return asdict(line)
+
+
+def cell_of(job: NodeJob) -> dict[str, object]:
+    """A job as programs get it, with the groups that left."""
+    plain = {name: value for name, value in asdict(job).items() if name != "released"}
+    return {**plain, "released": [{"group": one.group, "n": one.n} for one in job.released]}
