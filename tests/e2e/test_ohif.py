@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from io import BytesIO
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, Response
 from sqlalchemy import select
 from tests.contoured import RED, structure_set
 from tests.looking import Looking, open_looking, sample_files
@@ -45,13 +47,13 @@ pytestmark = [
 
 @pytest.fixture
 def looking(tmp_path: Path) -> Iterator[Looking]:
-    """A CT, some slices of it compressed, with a segmentation and a structure set."""
+    """A CT, its slices compressed in turns, with a segmentation and a structure set."""
     files = list(sample_files(1, "CT", "SEG"))
     kinds = [pydicom.dcmread(BytesIO(data), specific_tags=["Modality"]).Modality for data in files]
     slices = [data for data, kind in zip(files, kinds, strict=True) if kind == "CT"]
-    packed = [transcoded(data, syntax) for data, syntax in zip(slices[1:], COMPRESSED, strict=False)]
+    packed = [transcoded(data, syntax) for data, syntax in zip(slices, cycle(COMPRESSED), strict=False)]
     others = [data for data, kind in zip(files, kinds, strict=True) if kind != "CT"]
-    sent = [slices[0], *packed, *slices[1 + len(packed) :], *others, structure_set(slices)]
+    sent = [*packed, *others, structure_set(slices)]
     research = {LUNG: Project(LUNG, "Lung", load_profile("research"), "HOSPITAL")}
     with open_looking(tmp_path, sent, projects=research) as opened:
         yield opened
@@ -72,6 +74,7 @@ def test_a_study_shows_in_ohif_with_its_segmentation_and_structures_until_the_pe
             page.get_by_role("button", name="Open in OHIF").click()
         shown = popup.value
         more, gone = _watched(shown)
+        frames, barred = _told(shown)
         assert _until(looking, shown, lambda picture: _greys(picture) > 60), "no slice with many greys"
         assert not shown.get_by_text("Skip all").is_visible()  # no tour
 
@@ -79,17 +82,19 @@ def test_a_study_shows_in_ohif_with_its_segmentation_and_structures_until_the_pe
         for _ in range(4):  # through the compressed slices
             shown.mouse.wheel(0, 100)
             shown.wait_for_timeout(700)
-        assert _until(looking, shown, lambda picture: _greys(picture) > 60)
+            assert _until(looking, shown, lambda picture: _greys(picture) > 60)
+        assert _syntaxes(shown, frames) == set(COMPRESSED)
 
         shown.get_by_text("SEG", exact=True).first.dblclick()
-        assert _until(looking, shown, lambda picture: _coloured(picture) > 40), "no segmentation in colour"
+        assert _until(looking, shown, lambda picture: _reddish(picture) > 40), "no segmentation in colour"
+        assert not shown.get_by_text("Error loading").count()
 
         shown.get_by_text("RTSTRUCT", exact=True).first.dblclick()
         assert _until(looking, shown, lambda picture: _near(picture, RED) > 60), "no contour"
 
         elsewhere = {url for url in [*asked, *more] if not url.startswith((looking.outside, "blob:", "data:"))}
         assert elsewhere == set()
-        assert missing == gone == []
+        assert missing == gone == barred == []
         _ends(looking, shown)
     finally:
         drawing.close()
@@ -122,6 +127,27 @@ def _watched(page: Page) -> tuple[list[str], list[str]]:
     return asked, missing
 
 
+def _told(page: Page) -> tuple[dict[str, str], list[str]]:
+    """The frames that OHIF asked for, with what it accepts, and what the content policy barred."""
+    frames: dict[str, str] = {}
+    barred: list[str] = []
+
+    def came(response: Response) -> None:
+        if "/frames/" in response.url and response.ok:
+            frames[response.url] = response.request.headers["accept"]
+
+    page.on("response", came)
+    page.on("console", lambda said: "Content Security Policy" in said.text and barred.append(said.text))
+    return frames, barred
+
+
+def _syntaxes(page: Page, frames: dict[str, str]) -> set[str]:
+    """The transfer syntaxes in which the node answers what OHIF asked."""
+    ask = "([url, accept]) => fetch(url, {headers: {accept}}).then((answer) => answer.text())"
+    starts = [page.evaluate(ask, [url, accept])[:300] for url, accept in frames.items()]
+    return {found[1] for text in starts if (found := re.search(r"transfer-syntax=([0-9.]+)", text))}
+
+
 def _until(looking: Looking, page: Page, fits: Callable[[np.ndarray], bool]) -> bool:
     """Whether the viewport comes to show it, while the hub says that the permit is good."""
     for _ in range(WITHIN // 1000):
@@ -148,11 +174,12 @@ def _greys(picture: np.ndarray) -> int:
     return int(np.unique(picture[even][:, 0]).size)
 
 
-def _coloured(picture: np.ndarray) -> int:
-    """Pixels of a strong colour in the middle of the viewport, where only images and what lies on them are."""
+def _reddish(picture: np.ndarray) -> int:
+    """Pixels of the first segment's colour in the upper middle of the viewport, where no message of OHIF's own lies;
+    its progress bar is blue."""
     rows, columns = picture.shape[:2]
-    middle = picture[rows // 6 : -rows // 6, columns // 6 : -columns // 6]
-    return int(((middle.max(axis=2) - middle.min(axis=2)) > 60).sum())
+    middle = picture[rows // 6 : rows * 3 // 4, columns // 6 : -columns // 6]
+    return int(((middle[..., 0] - middle[..., 1:].max(axis=2)) > 60).sum())
 
 
 def _near(picture: np.ndarray, colour: list[int]) -> int:

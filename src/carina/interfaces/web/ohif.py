@@ -36,7 +36,7 @@ from carina.node.site import Node
 PACKAGE = "carina_viewer"
 PLACE = "/ohif"
 OPEN = f"{PLACE}/open/{{iri}}/{{shown}}"
-FOREVER = "public, max-age=31536000, immutable"
+A_DAY = "public, max-age=86400"
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ async def _file(installed: Viewer, request: Request) -> Response:
     tag = f'"{about["sha256"]}"'
     headers = {
         "ETag": tag,
-        "Cache-Control": FOREVER if ".bundle." in path or path.endswith((".wasm", ".woff2")) else "no-cache",
+        "Cache-Control": A_DAY if ".bundle." in path or path.endswith((".wasm", ".woff2")) else "no-cache",
         "Content-Security-Policy": policy(request),  # of workers: theirs is that of their own script
         "Vary": "Accept-Encoding",
     }

@@ -17,8 +17,8 @@
   window.config.whiteLabeling = {
     createLogoComponentFn: (React) => React.createElement(
       "a",
-      { href: back, title: note, style: { color: "#9fd8ea", fontSize: "14px", whiteSpace: "nowrap", padding: "0 8px" } },
-      `← ${backText}`,
+      { href: back, style: { color: "#9fd8ea", fontSize: "14px", whiteSpace: "nowrap", padding: "0 8px" } },
+      `← ${backText} · ${note}`,
     ),
   };
 
