@@ -135,6 +135,7 @@ def _node_toml(node: str, new: NewNode, keys: Path) -> str:
         "outside": {"host": "127.0.0.1", "port": new.outside_port},
         "access": {"permits": new.permits},
         "pixels": {"sample": new.sample},
+        "deid": {"map": True},
         "projects": [
             {"id": new.project, "title": new.project_title, "profile": new.profile, "issuer": new.issuer},
         ],
