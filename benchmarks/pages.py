@@ -1,4 +1,5 @@
-"""How long a node's pages take: the server's time for each, with 1,000 studies, at rest and while 4 scanners send.
+"""How long a node's pages take: the server's time for each, with 1,000 studies, at rest and while 4 scanners send;
+and outside, of a researcher with a permit for all of them, within one process.
 
 `python -m benchmarks.pages [--quick] [--studies 1000] [--times 60] [--folder DIR]`
 """
@@ -6,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import statistics
 import tempfile
 import threading
@@ -15,6 +17,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import httpx2
 from benchmarks.services import SCANNER, BenchNode, new_node, running, wait
@@ -25,6 +28,7 @@ from pynetdicom.sop_class import CTImageStorage  # type: ignore[attr-defined]
 from sqlalchemy import Engine, select, text, update
 from tests.pages import csrf
 from tests.support import ct
+from tests.visiting import browser, enter, open_images
 
 from carina.app.site import open_node
 from carina.model.clock import now, stamp
@@ -75,7 +79,27 @@ def fill(node: BenchNode, count: int) -> list[str]:
                 at = stamp(now() - timedelta(days=place % 80, seconds=60))
                 connection.execute(update(arrivals).where(arrivals.c.id == one).values(received_at=at, finished_at=at))
             study = connection.execute(select(studies.c.study_uid).limit(1)).scalar_one()
-    return [f"/studies/{study}", f"/datasets/{made.iri}", "/quarantine/damaged"]
+    return [f"/studies/{study}", *looks(f"/studies/{study}"), f"/datasets/{made.iri}", "/quarantine/damaged"]
+
+
+def looks(study: str) -> list[str]:
+    """The study's page with the contact sheet, and with the table of the header; pictures are asked for by browsers."""
+    return [f"{study}?mosaic=1", f"{study}?header=1"]
+
+
+def outside(folder: Path, count: int, times: int) -> list[Row]:
+    """The pages of a researcher."""
+    files = (ct(f"MRN-{number:05}", number=image) for number in range(min(count, 50)) for image in (1, 2))
+    with open_images(folder, files) as site, browser(site) as client:
+        _multiply(site.node.engine, count)
+        visa = site.grant()
+        if enter(client, site, visa).status_code != 303:
+            raise SystemExit("the researcher was not let in")
+        with site.node.engine.connect() as connection:
+            study = connection.execute(select(studies.c.study_uid).limit(1)).scalar_one()
+        page = f"/datasets/{site.dataset}"
+        paths = ["/", page, f"{page}/studies/{study}", *looks(f"{page}/studies/{study}")]
+        return rows(client, paths, times, "outside, at rest")
 
 
 def _multiply(engine: Engine, count: int) -> None:
@@ -101,7 +125,7 @@ def signed_in(url: str) -> httpx2.Client:
     return client
 
 
-def measure(client: httpx2.Client, path: str, times: int) -> tuple[list[float], int, int]:
+def measure(client: Any, path: str, times: int) -> tuple[list[float], int, int]:
     """Milliseconds of each request after the first, the answer's status and its bytes."""
     answer = client.get(path)
     took = []
@@ -140,15 +164,15 @@ def sending(node: BenchNode, senders: int = SENDERS) -> Iterator[Callable[[], in
             thread.join(10)
 
 
-def rows(client: httpx2.Client, paths: list[str], times: int, label: str) -> list[Row]:
+def rows(client: Any, paths: list[str], times: int, label: str) -> list[Row]:
     """A line for each page."""
     found = []
     for path in paths:
         took, status, size = measure(client, path, times)
         p50, p95 = statistics.median(took), sorted(took)[int(0.95 * (len(took) - 1))]
-        shown = path if len(path) < 40 else path[:24] + "…"
+        shown = re.sub(r"(urn:uuid:|2\.25\.)[\w.-]+", "…", path)
         mark = "" if status == 200 else f" ({status})"
-        weight = f", {size / 1000:.0f} kB" + (" TOO HEAVY" if size > HEAVIEST and path in PAGES else "")
+        weight = f", {size / 1000:.0f} kB" + (" TOO HEAVY" if size > HEAVIEST and not path.startswith("/api") else "")
         figure = f"p50 {p50:.0f} ms, p95 {p95:.0f} ms{weight}"
         found.append(Row(f"{shown}{mark}, {label}", figure, f"p95 {LIMIT:.0f} ms", p95 / LIMIT))
         print(found[-1].measured, found[-1].figure, flush=True)
@@ -174,6 +198,7 @@ def main() -> None:
                 began, before = time.monotonic(), count()
                 table += rows(client, paths, times, f"{SENDERS} send")
                 pace = (count() - before) / (time.monotonic() - began)
+        table += outside(Path(name) / "outside", options.studies, times)
     print(f"\n{machine()}; {options.studies} studies; {pace:.0f} images/s meanwhile\n\n{markdown(table)}")
 
 

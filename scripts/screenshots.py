@@ -25,6 +25,9 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
 
+from carina.demo import folder as memory
+from carina.demo.access import use
+
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = os.environ.get("CARINA_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 FLAGS = ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
@@ -96,15 +99,16 @@ def main() -> None:
 
 @contextmanager
 def demonstration(folder: Path | None) -> Iterator[dict[str, Any]]:
-    """The state of a demonstration that is ready: the one in `folder`, or one of our own that ends afterwards."""
+    """The state of a demonstration that is ready, in which a researcher has permits and has run an analysis: the one in
+    `folder`, or one of our own that ends afterwards."""
     if folder is not None:
-        yield _ready(folder, None)
+        yield _used(folder, _ready(folder, None))
         return
     with tempfile.TemporaryDirectory(prefix="carina-screens-") as place:
         command = [sys.executable, "-m", "carina", "demo", "--fresh", "--folder", place]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
         try:
-            yield _ready(Path(place), process)
+            yield _used(Path(place), _ready(Path(place), process))
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
@@ -119,6 +123,13 @@ def _ready(folder: Path, process: subprocess.Popen[bytes] | None) -> dict[str, A
                 return state
         time.sleep(1)
     sys.exit("The demonstration did not become ready.")
+
+
+def _used(folder: Path, ready: dict[str, Any]) -> dict[str, Any]:
+    state = memory.load(folder)
+    if state is None:
+        sys.exit("The demonstration has no state.")
+    return {**ready, "permit": use(state)}
 
 
 def take_all(browser: Browser, state: dict[str, Any], out: Path) -> list[tuple[str, str]]:
@@ -141,7 +152,48 @@ def take_all(browser: Browser, state: dict[str, Any], out: Path) -> list[tuple[s
             found = _first(page, f"{node['url']}{at}", link)
             if found:
                 shots.append(Shot(f"console-{name}", found, f"Console: {name}"))
+    taken += _images(browser, state, out)
     return taken + _tour(browser, out, node["url"], manager, shots)
+
+
+def _images(browser: Browser, state: dict[str, Any], out: Path) -> list[tuple[str, str]]:
+    """A dataset's pages for a researcher whom the hub has handed over, and OHIF where it is installed."""
+    looks: dict[str, dict[str, Any]] = {"": {}, "phone": {"viewport": PHONE}, "dark": {"color_scheme": "dark"}}
+    taken: list[tuple[str, str]] = []
+    hub = state["hub"]["url"]
+    for look, options in looks.items():
+        with _signed_in(browser, hub, _account(state, "hub", "researcher"), **options) as page:
+            page.goto(f"{hub}/permits/{state['permit']}")
+            page.locator("form[action$='/open'] button").click()
+            page.wait_for_url("**/datasets/urn:*")
+            dataset = page.url
+            study = (
+                page.locator("tr, li")
+                .filter(has_text="CT")
+                .filter(has_text="SEG")
+                .locator("a[href*='/studies/']")
+                .first
+            )
+            address = dataset.partition("/datasets/")[0] + str(study.get_attribute("href"))
+            for name, path, title in (
+                ("images-dataset", dataset, "Images: a dataset"),
+                ("images-study", address, "Images: a study"),
+                ("images-sheet", f"{address}?mosaic=1", "Images: a sheet of slices"),
+                ("images-header", f"{address}?header=1", "Images: a header"),
+            ):
+                file = f"{name}-{look}" if look else name
+                _take(page, path, out / f"{file}.png")
+                taken.append((file, f"{title}, {look}" if look else title))
+            button = page.get_by_role("button", name="Open in OHIF")
+            if not look and button.count():
+                with page.expect_popup() as opened:
+                    button.click()
+                opened.value.locator("canvas").first.wait_for(timeout=60_000)
+                opened.value.wait_for_timeout(15_000)
+                opened.value.screenshot(path=out / "images-ohif.png")
+                _reduce(out / "images-ohif.png")
+                taken.append(("images-ohif", "Images: OHIF"))
+    return sorted(taken)
 
 
 def _account(state: dict[str, Any], service: str, role: str) -> tuple[str, str]:
@@ -208,6 +260,10 @@ def _take(page: Page, url: str, file: Path) -> None:
     height = min(TALLEST, int(page.evaluate("document.documentElement.scrollHeight")))
     clip = {"x": 0, "y": 0, "width": size["width"], "height": max(size["height"], height)}
     page.screenshot(path=file, full_page=True, clip=clip)  # type: ignore[arg-type]
+    _reduce(file)
+
+
+def _reduce(file: Path) -> None:
     with Image.open(file) as picture:
         plain = picture.convert("RGB")
     for tall in (plain.height, 1600, 900):

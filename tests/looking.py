@@ -94,8 +94,8 @@ def open_looking(folder: Path, files: Iterable[bytes], **changes: Any) -> Iterat
     """A site with these images, served on two ports of this machine."""
     with open_images(folder, files, **changes) as site, ExitStack() as stack:
         add_account(site.node.engine, "nora", PASSWORD, {"data-manager"}, "Nora Vidal")
-        outside = stack.enter_context(_served("images.localhost", lambda url: outside_app(site, url)))
-        inside = stack.enter_context(_served("node.localhost", lambda url: inside_app(site.node, url)))
+        outside = stack.enter_context(served_on("images.localhost", lambda url: outside_app(site, url)))
+        inside = stack.enter_context(served_on("node.localhost", lambda url: inside_app(site.node, url)))
         yield Looking(site, outside, inside)
 
 
@@ -112,7 +112,8 @@ def inside_app(node: Node, url: str) -> Starlette:
 
 
 @contextmanager
-def _served(host: str, made: Callable[[str], Starlette]) -> Iterator[str]:
+def served_on(host: str, made: Callable[[str], Starlette]) -> Iterator[str]:
+    """The application on a port of this machine, by this name of it; its address."""
     bound = listener.bind("127.0.0.1", 0, "test")
     url = f"http://{host}:{bound.getsockname()[1]}"
     server = listener.server(made(url))

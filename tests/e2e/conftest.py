@@ -158,3 +158,16 @@ def sign_in(page: Page, url: str, account: tuple[str, str]) -> None:
     page.get_by_label("Password").fill(account[1])
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url(f"{url}/")
+
+
+def press_until(page: Page, key: str, selector: str) -> None:
+    """Press a key until that element has the focus, which must be visible."""
+    for _ in range(80):
+        page.keyboard.press(key)
+        if page.locator(f"{selector} >> nth=0").evaluate("element => element === document.activeElement"):
+            outline = page.evaluate(
+                "['outlineStyle', 'outlineWidth'].map(name => getComputedStyle(document.activeElement)[name]).join(' ')"
+            )
+            assert not outline.startswith("none") and not outline.endswith(" 0px"), f"the focus on {selector} is unseen"
+            return
+    pytest.fail(f"the keyboard does not reach {selector}")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
-from tests.e2e.conftest import Demo, opened, sign_in
+from playwright.sync_api import Browser, expect
+from tests.e2e.conftest import Demo, opened, press_until, sign_in
 
 pytestmark = pytest.mark.browser
 
@@ -21,7 +19,8 @@ def test_a_nodes_page_shows_images_while_they_arrive(demo: Demo, browser: Browse
     node = demo.nodes[0]
     with opened(browser) as page:
         sign_in(page, node["url"], demo.account(node["key"], *STAFF))
-        expect(page.get_by_role("heading", name="Arrivals")).to_be_visible()
+        page.get_by_role("link", name="Arrivals", exact=True).click()
+        expect(page.get_by_role("heading", name="Arrivals", level=1)).to_be_visible()
         page.evaluate("window.loadedOnce = true")
         arrived = page.locator(".figures dd").first
         for _ in range(2):
@@ -124,17 +123,6 @@ def test_everything_goes_by_keyboard_alone(full_demo: Demo, browser: Browser) ->
         expect(page).to_have_url(re.compile("/datasets"))
 
 
-def press_until(page: Page, key: str, selector: str) -> None:
-    """Press a key until that element has the focus, which must be visible."""
-    for _ in range(80):
-        page.keyboard.press(key)
-        if page.locator(f"{selector} >> nth=0").evaluate("element => element === document.activeElement"):
-            outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-            assert outline != "none", f"the focus on {selector} cannot be seen"
-            return
-    pytest.fail(f"the keyboard does not reach {selector}")
-
-
 def test_without_javascript_one_can_sign_in_search_and_sign_out(full_demo: Demo, browser: Browser) -> None:
     with opened(browser, java_script_enabled=False) as page:
         sign_in(page, full_demo.hub, full_demo.account("hub", "researcher"))
@@ -154,46 +142,3 @@ def test_a_wrong_password_is_told_in_one_sentence(full_demo: Demo, browser: Brow
         page.get_by_label("Password").fill("a wrong password")
         page.get_by_role("button", name="Sign in").click()
         expect(page.get_by_role("alert")).to_contain_text("wrong")
-
-
-def hub_paths(page: Page, demo: Demo) -> Iterator[str]:
-    """The hub's pages, with a dataset of its catalogue."""
-    yield from ("/", "/sign-in?next=/x", "/datasets", "/datasets?text=no-such-thing", "/explorer", "/nodes", "/account")
-    yield "/explorer?modality=CT&age=40-70"
-    yield "/explorer?pirads=4"
-    yield "/no-such-page"
-    page.goto(f"{demo.hub}/datasets")
-    yield str(page.locator(".entry h2 a").first.get_attribute("href"))
-
-
-def node_paths(page: Page, url: str) -> Iterator[str]:
-    """The console's pages, with what is in quarantine and a dataset."""
-    yield from ("/", "/quarantine", "/review", "/datasets", "/datasets/new", "/hubs", "/audit", "/account")
-    page.goto(f"{url}/quarantine")
-    yield from page.locator(".entry h2 a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
-    page.goto(f"{url}/datasets")
-    yield from page.locator("tbody th a").evaluate_all("links => links.map(link => link.getAttribute('href'))")
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_and_nothing_is_wider_than_a_phone(full_demo: Demo, browser: Browser, scheme: str) -> None:
-    node = full_demo.nodes[0]
-    found: list[str] = []
-    with opened(browser, color_scheme=scheme) as page:
-        sign_in(page, full_demo.hub, full_demo.account("hub", "researcher"))
-        sign_in(page, node["url"], full_demo.account(node["key"], *STAFF))
-        paths = [full_demo.hub + path for path in hub_paths(page, full_demo)]
-        paths += [node["url"] + path for path in node_paths(page, node["url"])]
-        assert len(paths) > 18
-        for path in paths:
-            page.set_viewport_size({"width": 1280, "height": 900})
-            page.goto(path)
-            if "modality" in path:
-                expect(page.get_by_text("Asking")).to_have_count(0, timeout=WAIT)
-            checked = Axe().run(page)
-            if checked.violations_count:
-                found.append(f"{path}: {checked.generate_report()}")
-            page.set_viewport_size({"width": 360, "height": 740})
-            if page.evaluate("document.documentElement.scrollWidth") > 360:
-                found.append(f"{path}: wider than 360 px")
-    assert found == []

@@ -1,7 +1,7 @@
 """The borders of masks as paths along the pixels' edges, and colours of segments (PS3.3 section C.10.7.1.1).
 
-A path is `[x0, y0, x1, y1, …]` in pixels: x to the right, y down, (0, 0) the top left corner of the first pixel, so that
-pixel centres lie at halves.
+A path is `[x0, y0, x1, y1, …]` in pixels: x to the right, y down, (0, 0) the top left corner of the first pixel, so
+that pixel centres lie at halves.
 """
 
 from __future__ import annotations

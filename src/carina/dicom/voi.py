@@ -19,6 +19,8 @@ _WIDEST = 1e9
 _SHAPES = {"LINEAR_EXACT": "linear-exact", "SIGMOID": "sigmoid"}
 _TABLE = "table-"
 ROBUST = "robust"
+UNNAMED, UNNAMED_TABLE = Preset("own", "Window", 0, 0), Preset("table", "Table", 0, 0)
+"""For their labels, where the header gives none."""
 
 
 def own_windows(dataset: Dataset, frame: int = 1) -> tuple[Preset, ...]:
@@ -49,7 +51,7 @@ def _windows(header: Dataset) -> Iterator[Preset]:
         middle, across = float(center), float(width)
         least = 1 if shape == "linear" else 0
         if isfinite(middle) and isfinite(across) and least <= across < _WIDEST and across > 0 and abs(middle) < _WIDEST:
-            label = _plain(words[number - 1] if number <= len(words) else "") or "Window"
+            label = _plain(words[number - 1] if number <= len(words) else "") or UNNAMED.label
             yield Preset(f"own-{number}", label, middle, across, shape)
 
 
@@ -57,7 +59,7 @@ def _tables(header: Dataset) -> Iterator[Preset]:
     for number, item in enumerate((header.get("VOILUTSequence") or [])[:MOST], 1):
         length, first, _bits = (int(one) for one in item.LUTDescriptor)
         length = length or 1 << 16
-        label = _plain(str(item.get("LUTExplanation") or "")) or "Table"
+        label = _plain(str(item.get("LUTExplanation") or "")) or UNNAMED_TABLE.label
         yield Preset(f"{_TABLE}{number}", label, first + length / 2, length, "linear-exact")
 
 

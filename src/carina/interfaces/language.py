@@ -31,6 +31,8 @@ COOKIE = "carina-language"
 FIRST = "en"
 SAID = "Said by a service."
 """The catalogue's comment on texts that `sentence` looks for within what was said."""
+_LONGEST = 1000
+"""Characters of a text in which `sentence` looks for places: the time that takes grows with their cube."""
 _HOLE = re.compile(r"\\\{[^{}]*\\\}")  # of a text that was escaped for a regular expression
 _current: ContextVar[str] = ContextVar("language", default=FIRST)
 
@@ -63,7 +65,7 @@ def sentence(text: str) -> str:
     if current() == FIRST or not text:
         return text
     found = gettext(text)
-    if found != text:
+    if found != text or len(text) > _LONGEST:
         return found
     for pattern, names, translated in _patterns(current()):
         said = pattern.fullmatch(text)

@@ -31,12 +31,14 @@ class Row:
     depth: int
 
 
-def header_rows(node: Node, grant: Grant, study: str, series: str, uid: str) -> list[Row]:
+def header_rows(node: Node, grant: Grant, study: str, series: str, uid: str, *, whole: bool = False) -> list[Row]:
     """All attributes in order, sequences item by item. Raises `NotFound`, also where the header is itself what only a
     permit to retrieve gives: that of reports, segmentations and objects of radiotherapy.
+
+    whole  whether who asks may retrieve the object, too (`retrieve.may_retrieve`); staff may read all
     """
     one = find_instance(node, grant, study, series, uid)
-    if not grant.staff and not is_picture(one.header):
+    if not (whole or grant.staff or is_picture(one.header)):
         raise NotFound("The header of this object is its content, which is not shown here.", "Retrieve the object.")
     found: list[Row] = []
     for row in _rows(one.header, 0):

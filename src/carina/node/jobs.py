@@ -191,6 +191,8 @@ def cancel(node: Node, actor: str, hub: str, job: str) -> NodeJob:
     """
     if not finish(node, hub, job, "cancelled", STOPPED, actor=actor):
         ended = get_job(node, hub, job)
+        if ended.state == "done":
+            raise Conflict("This job has ended already.", "It is done; its answer leaves as long as its permit holds.")
         raise Conflict("This job has ended already.", f"It is {ended.state}; nothing more comes of it.")
     return get_job(node, hub, job)
 

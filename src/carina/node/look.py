@@ -137,7 +137,7 @@ def look(node: Node, grant: Grant, seen: StudySeen, series_uid: str) -> Look:
         _usual(series, seen_as.windows),
         letters=stack.letters,
         spacing=stack.spacing,
-        aspect=stack.spacing[0] / stack.spacing[1] if stack.spacing else 1.0,
+        aspect=stack.aspect,
         kind=seen_as.kind,
         rate=seen_as.rate,
         values=seen_as.values if stack.alike else None,

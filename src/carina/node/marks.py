@@ -129,9 +129,8 @@ def _marked(header: Header, number: int, label_map: bool) -> Marked:
             segment = segment or _whole(item, "ReferencedSegmentNumber")
         for derived in _items(group, "DerivationImageSequence"):
             for source in _items(derived, "SourceImageSequence"):
-                sources.append(
-                    (_text(source, "ReferencedSOPInstanceUID"), _whole(source, "ReferencedFrameNumber") or 1)
-                )
+                of = _text(source, "ReferencedSOPInstanceUID")
+                sources += [(of, frame) for frame in _wholes(source, "ReferencedFrameNumber") or [1]]
     return Marked(number, 0 if label_map else segment, place_of(header, number), tuple(sources))
 
 
@@ -189,7 +188,12 @@ def _text(header: Header, keyword: str) -> str:
 
 
 def _whole(header: Header, keyword: str) -> int:
+    return next(iter(_wholes(header, keyword)), 0)
+
+
+def _wholes(header: Header, keyword: str) -> list[int]:
+    """All values that are whole numbers; none where one is not."""
     try:
-        return int(next(iter(values_of(header, tag_of(keyword))), 0))
-    except (TypeError, ValueError):
-        return 0
+        return [int(one) for one in values_of(header, tag_of(keyword))]
+    except (TypeError, ValueError, OverflowError):
+        return []

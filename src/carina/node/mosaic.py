@@ -26,10 +26,12 @@ def mosaic(
     *,
     window: Window | Table | None,
     require: Callable[[Located], None],
+    aspect: float = 1.0,
 ) -> bytes:
     """JPEG. A slice that cannot be drawn leaves its place empty; `InvalidInstance` when none can.
 
     instances  by UID; `require` raises for one that is too large to be drawn
+    aspect     of a pixel, height by width
     """
     picture = Image.new("RGB", (sheet.columns * sheet.tile, sheet.rows * sheet.tile), (_GROUND,) * 3)
     drawn = 0
@@ -37,7 +39,7 @@ def mosaic(
         one = slices[number]
         try:
             require(instances[one.uid])
-            tile = _tile(node, instances[one.uid], one.frame, window, sheet.tile)
+            tile = _tile(node, instances[one.uid], one.frame, window, sheet.tile, aspect=aspect)
         except InvalidInstance:
             continue
         drawn += 1
@@ -50,6 +52,10 @@ def mosaic(
     return file.getvalue()
 
 
-def _tile(node: Node, instance: Located, frame: int, window: Window | Table | None, size: int) -> Image.Image:
+def _tile(
+    node: Node, instance: Located, frame: int, window: Window | Table | None, size: int, *, aspect: float
+) -> Image.Image:
     data = open_image(node, instance, [frame]).draw(frame, window=window, viewport=Viewport(size, size))
-    return Image.open(io.BytesIO(data)).convert("RGB")
+    tile = Image.open(io.BytesIO(data)).convert("RGB")
+    wide, tall = (tile.width, tile.height * aspect) if aspect < 1 else (tile.width / aspect, tile.height)
+    return tile if aspect == 1 else tile.resize((max(1, round(wide)), max(1, round(tall))), Image.Resampling.LANCZOS)

@@ -50,7 +50,6 @@ class Seen:
 
     arriving: Arriving
     growth: Growth
-    trail: standing.Trail | None = None
 
 
 def overview(node: Node, around: Around | None = None, seen: Seen | None = None) -> Overview:
@@ -101,7 +100,7 @@ def parts(node: Node, around: Around | None = None, seen: Seen | None = None) ->
         standing.jobs(node, at),
         standing.clock(node),
         standing.backup(node, seen.growth.archive.instances, at),
-        standing.trail(node, seen.trail),
+        standing.trail(node),
     )
 
 

@@ -259,9 +259,10 @@ def retry(
     for some in _portions(chosen):
         with node.engine.begin() as connection:
             for held in some:
-                arrivals.choose_profile(connection, held.id, profile or None)
                 number = give_back(node, connection, actor, held.id, profile)
-                numbers += [number] if number else []
+                if number:  # else somebody else was quicker, whose choice stands
+                    arrivals.choose_profile(connection, held.id, profile or None)
+                    numbers.append(number)
     return Batch(len(numbers), min(numbers, default=0), max(numbers, default=0))
 
 
@@ -300,10 +301,10 @@ def restore(node: Node, actor: str, *, ids: Iterable[str] = (), wanted: Wanted |
 
 
 def _look_again(connection: Connection, held: Held) -> None:
-    """Its pixels, which nobody was to look at any more, are looked at as before."""
+    """Its pixels, which nobody was to look at any more, are looked at as before; readers decide on them anew."""
     again = "flagged" if held.reason == Reason.TEXT_IN_PIXELS else "waiting"
     ended = (pixel_checks.c.id == held.id) & (pixel_checks.c.state == "rejected")
-    values = {"state": again, "sample": False, "claimed_by": None, "decided_at": None}
+    values = {"state": again, "sample": False, "claimed_by": None, "decided_at": None, "decisions": []}
     connection.execute(update(pixel_checks).where(ended).values(**values))
 
 

@@ -6,10 +6,34 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 T = TypeVar("T")
+
+MOST_GONE = 100_000  # digests
+
+_all: WeakSet[Recent[Any]] = WeakSet()
+_gone: OrderedDict[str, None] = OrderedDict()
+
+
+def let_go(content: str) -> None:
+    """Drop what was made of a content that is no longer in the archive, also what is still being made of it."""
+    _gone[content] = None
+    while len(_gone) > MOST_GONE:
+        _gone.popitem(last=False)
+    for one in list(_all):
+        one.drop(content)
+
+
+def _names(key: Hashable) -> Iterator[str]:
+    """The words of a key, also of the keys inside it."""
+    if isinstance(key, str):
+        yield key
+    elif isinstance(key, tuple):
+        for one in key:
+            yield from _names(one)
 
 
 class Recent(Generic[T]):
@@ -21,6 +45,7 @@ class Recent(Generic[T]):
         self._lock = threading.Lock()
         self._kept: OrderedDict[Hashable, tuple[T, int]] = OrderedDict()
         self._held = 0
+        _all.add(self)
 
     def get(self, key: Hashable) -> T | None:
         """What is kept under the key."""
@@ -35,7 +60,7 @@ class Recent(Generic[T]):
         """Keep it, and let go of what was asked for longest ago. More than an eighth of all is not kept."""
         weight = self._weight(value)
         with self._lock:
-            if key in self._kept or weight > self._most // 8:
+            if key in self._kept or weight > self._most // 8 or any(name in _gone for name in _names(key)):
                 return value
             self._kept[key] = (value, weight)
             self._held += weight
@@ -47,3 +72,9 @@ class Recent(Generic[T]):
         """What is kept, else what is made."""
         found = self.get(key)
         return found if found is not None else self.keep(key, make())
+
+    def drop(self, content: str) -> None:
+        """Forget what was made of this content."""
+        with self._lock:
+            for key in [one for one in self._kept if content in _names(one)]:
+                self._held -= self._kept.pop(key)[1]

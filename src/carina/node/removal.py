@@ -19,7 +19,7 @@ from carina.errors import BadInput, NotFound, WrongKey
 from carina.model.clock import stamp
 from carina.model.ids import PatientKey, ProjectId
 from carina.model.instance import Source
-from carina.node import aliases, thumbnails
+from carina.node import aliases, recent, thumbnails
 from carina.node.site import Node
 from carina.node.spooled import opened_parcel
 from carina.node.tombstones import Mark, Patient, digest_of, head_of, patients_in, uids_of
@@ -295,6 +295,7 @@ def drop_contents(node: Node) -> None:
             with suppress(NotFound):
                 node.instances.remove(content)
             thumbnails.forget_content(node, content)
+            recent.let_go(content)
     for some in chunks(gone):
         with node.engine.begin() as connection:
             connection.execute(delete(removals).where(removals.c.content.in_(some)))

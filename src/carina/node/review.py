@@ -1,7 +1,7 @@
 """Images in which text was found: what readers see of them in quarantine, and what they decide.
 
 A reader says which places are to be blanked, or that the image may not pass at all. Where two must agree, both say the
-same of the same places, each with an account of their own; then the image goes back to the workers, or is destroyed.
+same of the same places, each with an account of their own; then the image goes back to the workers, or is discarded.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from carina.errors import BadInput, Conflict, NotFound
 from carina.model.clock import stamp
 from carina.model.ids import ProjectId
 from carina.model.instance import Source
-from carina.node import discarded, quarantine
+from carina.node import quarantine
 from carina.node.parcel import unwrap
 from carina.node.preparing import handling_of
 from carina.node.site import Node
@@ -188,7 +188,7 @@ def header(node: Node, actor: str, arrival_id: str) -> list[Difference]:
 def decide(
     node: Node, actor: str, arrival_id: str, verdict: Verdict, boxes: Sequence[Box] = (), *, seen: int
 ) -> Outcome:
-    """Note what a reader says; once as many agree as must, let the image pass or destroy it.
+    """Note what a reader says; once as many agree as must, let the image pass or discard it.
 
     boxes   what is to be blanked, when it may pass; none: there is no text
     seen    how many decisions the reader was shown. Another since then: `Conflict`
@@ -212,8 +212,6 @@ def decide(
             quarantine.give_back(node, connection, actor, one.id)
         if outcome == "rejected":
             quarantine.give_up(node, connection, actor, one.id)
-    if outcome == "rejected":
-        discarded.destroy(node, actor, [arrival_id])
     return outcome
 
 

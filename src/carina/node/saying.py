@@ -13,6 +13,6 @@ def say(text: str, **values: object) -> str:
     return text.format(**values) if values else text
 
 
-def say_count(count: int, one: str, many: str) -> str:
-    """Of `one` and `many` what the number asks for, with it in the place `{count}`."""
-    return (one if count == 1 else many).format(count=count)
+def say_count(count: int, one: str, many: str, **values: object) -> str:
+    """Of `one` and `many` what the number asks for, with it in the place `{count}`, and others in theirs."""
+    return (one if count == 1 else many).format(count=count, **values)

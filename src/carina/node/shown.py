@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ FLOATS = "The values of these images are real numbers; each slice is shown from 
 BITS = "Each pixel of these images is only black or white."
 DAMAGED = "The pixels of the slice in the middle cannot be read, so that the range of values is not known."
 NO_SUV = "The values are not shown as SUV: what that takes is not in the headers."
-_SUV = (("suv-5", "SUV 0 to 5", 5.0), ("suv-10", "SUV 0 to 10", 10.0))
+_SUV = (Preset("suv-5", "SUV 0 to 5", 2.5, 5, "linear-exact"), Preset("suv-10", "SUV 0 to 10", 5, 10, "linear-exact"))
 _UNITS = {"HU": "HU", "BQML": "Bq/ml", "GML": "g/ml", "CNTS": "counts"}
 
 
@@ -82,8 +82,8 @@ def _shown(node: Node, instance: Located, frame: int) -> Shown:
         except InvalidInstance:
             notes.append(NO_SUV)
     presets = (
-        tuple(Preset(name, label, top / scale / 2, top / scale, "linear-exact") for name, label, top in _SUV)
-        if (scale)
+        tuple(replace(one, center=one.center / scale, width=one.width / scale) for one in _SUV)
+        if scale
         else PRESETS.get(modality, ())
     )
     windows = (OWN, *voi.own_windows(header, frame), *presets, *voi.ranges(values))

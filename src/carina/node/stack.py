@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import fsum
 from statistics import median
+
+import numpy as np
 
 from carina.dicom.geometry import Place, Position, order_of
 from carina.dicom.letters import NONE, Letters, letters_of
+from carina.node.recent import Recent
 from carina.node.site import Node
 from carina.node.taken import MOST_SLICES, Taken, taken
 from carina.storage.locate import Located
@@ -51,6 +53,12 @@ class Stack:
     system: str = ""
     notes: tuple[str, ...] = ()
 
+    @property
+    def aspect(self) -> float:
+        """Of a pixel, height by width; 1 where that is not known, or cannot be."""
+        aspect = self.spacing[0] / self.spacing[1] if self.spacing else 1.0
+        return aspect if 0.01 <= aspect <= 100 else 1.0
+
 
 @dataclass(frozen=True)
 class _Frame:
@@ -60,9 +68,14 @@ class _Frame:
     position: Position | None
 
 
+_KEPT: Recent[Stack] = Recent(400_000, lambda one: 1 + len(one.slices))
+
+
 def stacked(node: Node, instances: Sequence[Located]) -> Stack:
-    """All frames of these, as far as `MOST_SLICES` goes."""
-    return stack_of(taken(node, [one for one in instances if one.frames]), sum(one.frames for one in instances))
+    """All frames of these, as far as `MOST_SLICES` goes; put in order once for the same contents."""
+    images = [one for one in instances if one.frames]
+    key = tuple(one.content for one in images)
+    return _KEPT.of(key, lambda: stack_of(taken(node, images), sum(one.frames for one in images)))
 
 
 def stack_of(images: Sequence[Taken], total: int) -> Stack:
@@ -119,18 +132,17 @@ def _stack(
 def _groups(frames: Sequence[_Frame]) -> list[list[_Frame]]:
     """By direction, in the order in which each comes first; last those without a place."""
     groups: list[list[_Frame]] = []
+    normals = np.empty((len(frames), 3))  # of each group; there may be as many as frames
     lost = []
     for one in frames:
         if one.position is None:
             lost.append(one)
             continue
-        normal = one.position.normal
-        for group in groups:
-            first = group[0].position
-            if first and fsum(x * y for x, y in zip(first.normal, normal, strict=True)) >= _PARALLEL:
-                group.append(one)
-                break
+        near = np.flatnonzero(normals[: len(groups)] @ one.position.normal >= _PARALLEL)
+        if near.size:
+            groups[near[0]].append(one)
         else:
+            normals[len(groups)] = one.position.normal
             groups.append([one])
     return [*groups, lost] if lost else groups
 

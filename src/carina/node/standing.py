@@ -2,57 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, text
 
-from carina.errors import Conflict
 from carina.model.clock import now, parse_stamp, stamp
 from carina.node.growth import records_size
 from carina.node.membership import list_hubs
 from carina.node.part import Part
 from carina.node.saying import named, say, say_count
 from carina.node.site import Node
-from carina.storage.audit import Place
+from carina.storage import trail as trails
 from carina.storage.schema import node_jobs, node_tables, permit_states
 from carina.storage.schema import permits as held
 
 CONTACT = timedelta(minutes=5)  # without a word of a hub
 LIST = timedelta(minutes=5)  # age of a hub's list of permits
-START = Place()
 LATELY = timedelta(days=1)  # that an analysis failed
 BACKUP = timedelta(days=30)  # age of the last export
 APART = 10.0  # s between two clocks
-NEW_ROWS = 1000  # of the trail that may wait to be checked
+NEW_ROWS = 1000  # of a trail that is checked whenever it is looked at
 _audit = node_tables.tables["audit"]
-
-
-@dataclass(frozen=True)
-class Trail:
-    """How far the audit trail has been checked by whoever keeps this.
-
-    place     as far as it was whole in the present round
-    rows      of the trail that the last whole round has checked; None: there was none yet
-    at        when that ended, UTC
-    broken    what is wrong with it; "" where nothing is
-    """
-
-    place: Place = START
-    rows: int | None = None
-    at: str | None = None
-    broken: str = ""
-
-
-def check_on(node: Node, known: Trail, most: int) -> Trail:
-    """Check at most `most` more rows; after the last of them the next round begins."""
-    try:
-        place = node.audit.verify_on(known.place, most)
-    except Conflict as error:
-        return Trail(broken=error.message, at=stamp())
-    if place.whole:
-        return Trail(Place(), place.seq, stamp())
-    return Trail(place, known.rows, known.at)
 
 
 def records(node: Node) -> Part:
@@ -164,22 +134,27 @@ def backup(node: Node, images: int, at: datetime) -> Part:
     return Part(name, "warn" if at - parse_stamp(last) > BACKUP else "good", said, hint, link)
 
 
-def trail(node: Node, known: Trail | None) -> Part:
-    """The audit trail. known: what whoever checks it continually has found."""
+def trail(node: Node) -> Part:
+    """The audit trail, by its last check that came to an end; one that is short is checked now."""
     name, link = named("Audit trail"), "/audit"
-    newest = node.audit.entries(1)
-    count = newest[0].seq if newest else 0
-    if known is None:
-        known = check_on(node, Trail(), NEW_ROWS) if count < NEW_ROWS else Trail()
-    if known.broken:
-        return Part(name, "bad", known.broken, say("Compare with a back-up; see the page of the trail."), link)
-    if known.rows is None or known.at is None:
+    known = trails.last_verdict(node.engine)
+    if known is None or (known.state == "whole" and known.total < NEW_ROWS):
+        known = trails.glance(node.engine, NEW_ROWS)
+    if known.state == "broken":
+        said = say("The audit trail is broken at row {number}: it was changed, removed or moved.", number=known.seq + 1)
+        return Part(name, "bad", said, say("Compare with a back-up; see the page of the trail."), link)
+    if known.state == "running":
         hint = say("Check it whole: carina node audit FOLDER.")
-        return Part(
-            name, "good", say("{count} rows, {checked} checked.", count=count, checked=known.place.seq), hint, link
-        )
+        said = say("{count} rows, {checked} checked.", count=known.total, checked=known.seq)
+        return Part(name, "good", said, hint, link)
     minutes = int((now() - parse_stamp(known.at)).total_seconds() // 60)
-    said = say("Whole: {count} rows were checked {minutes} minutes ago.", count=known.rows, minutes=minutes)
-    return Part(
-        name, "good", said if minutes else say("Whole: {count} rows, just checked.", count=known.rows), "", link
-    )
+    if not minutes:
+        return Part(name, "good", say("Whole: {count} rows, just checked.", count=known.seq), "", link)
+    said = say_count(minutes, *_CHECKED, count_of_rows=known.seq)
+    return Part(name, "good", said, "", link)
+
+
+_CHECKED = (
+    "Whole: {count_of_rows} rows were checked {count} minute ago.",
+    "Whole: {count_of_rows} rows were checked {count} minutes ago.",
+)

@@ -89,6 +89,7 @@ def open_viewer(node: Node, visit: Visit, study: str, now: datetime | None = Non
     secret, csrf = PREFIX + secrets.token_urlsafe(32), secrets.token_urlsafe(32)
     opened = replace(visit, secret=secret, csrf=csrf, study=study)
     with node.engine.begin() as connection:
+        connection.execute(delete(table).where(table.c.expires_at < stamp(at)))
         connection.execute(insert(table), _row(opened, began=at))
         said = {"hub": visit.hub, "dataset": visit.dataset, "study": study}
         node.audit.append("viewer-opened", visit.principal.subject, visit.permit, connection, **said)
@@ -112,11 +113,14 @@ def visit(node: Node, secret: str, now: datetime | None = None, *, study: str = 
 
 
 def leave(node: Node, secret: str) -> None:
-    """End the visit; nothing happens when there is none."""
+    """End the visit, and the person's viewers of the dataset; nothing happens when there is none."""
     gone = delete(table).where(table.c.digest == _digest(secret))
+    told = (table.c.subject, table.c.permit, table.c.hub, table.c.dataset)
     with node.engine.begin() as connection:
-        row = connection.execute(gone.returning(table.c.subject, table.c.permit, table.c.hub)).one_or_none()
+        row = connection.execute(gone.returning(*told)).one_or_none()
         if row is not None:
+            same = [column == value for column, value in zip(told, row, strict=True)]
+            connection.execute(delete(table).where(table.c.study.is_not(None), *same))
             node.audit.append("visit-ended", row.subject, row.permit, connection, hub=row.hub)
 
 

@@ -278,8 +278,8 @@ frame_tables = Table(
 )
 audit_check = Table(
     "audit_check",
-    node_tables,  # one row: how far the last check of the audit trail has come, for people to see
-    Column("id", Integer, primary_key=True, autoincrement=False),
+    node_tables,  # how far the audit trail has been checked, for people to see
+    Column("id", Integer, primary_key=True, autoincrement=False),  # 1: the last check; 2: the last that came to an end
     Column("seq", Integer, nullable=False),  # the last row that was found whole
     Column("digest", String(64), nullable=False),  # its digest
     Column("at", String(32), nullable=False),

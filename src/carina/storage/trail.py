@@ -24,6 +24,7 @@ LOOKED_THROUGH = 50_000
 STEP = 20_000
 """Rows that one step of a check goes through: about a second."""
 _AT_ONCE = 1_000
+_LAST, _ENDED = 1, 2  # rows of `audit_check`
 _audit = node_tables.tables["audit"]
 State = Literal["running", "whole", "broken"]
 Form = Literal["csv", "json"]
@@ -151,10 +152,26 @@ def actions(engine: Engine) -> list[str]:
 
 def last_check(engine: Engine) -> Check | None:
     """How far the last check has come; None when there was none."""
+    return _kept(engine, _LAST)
+
+
+def last_verdict(engine: Engine) -> Check | None:
+    """What the last check that came to an end has found, whole or broken; None while none has."""
+    return _kept(engine, _ENDED)
+
+
+def _kept(engine: Engine, which: int) -> Check | None:
     with engine.connect() as connection:
-        row = connection.execute(select(audit_check)).mappings().one_or_none()
+        row = connection.execute(select(audit_check).where(audit_check.c.id == which)).mappings().one_or_none()
         total = _last(connection)
     return None if row is None else Check(row["seq"], row["at"], row["state"], max(total, row["seq"]))
+
+
+def glance(engine: Engine, most: int) -> Check:
+    """Check the first `most` rows, and write nothing down."""
+    place, state = _checked(engine, Place(), most)
+    with engine.connect() as connection:
+        return Check(place.seq, stamp(), state, max(_last(connection), place.seq))
 
 
 def check_on(engine: Engine, *, anew: bool, most: int = STEP) -> Check:
@@ -162,9 +179,21 @@ def check_on(engine: Engine, *, anew: bool, most: int = STEP) -> Check:
     place = Place(0, FIRST, False)
     if not anew:
         with engine.connect() as connection:
-            row = connection.execute(select(audit_check)).mappings().one_or_none()
+            row = connection.execute(select(audit_check).where(audit_check.c.id == _LAST)).mappings().one_or_none()
         if row is not None and row["state"] != "broken":
             place = Place(row["seq"], row["digest"], False)
+    place, state = _checked(engine, place, most)
+    now: dict[str, Any] = {"seq": place.seq, "digest": place.digest, "at": stamp(), "state": state}
+    with engine.begin() as connection:
+        for which in (_LAST,) if state == "running" else (_LAST, _ENDED):
+            connection.execute(delete(audit_check).where(audit_check.c.id == which))
+            connection.execute(insert(audit_check), {"id": which, **now})
+        total = _last(connection)
+    return Check(place.seq, now["at"], state, max(total, place.seq))
+
+
+def _checked(engine: Engine, place: Place, most: int) -> tuple[Place, State]:
+    """Check at most `most` rows from a place on: the last one that was found whole, and what that says."""
     state: State = "running"
     trail = AuditTrail(engine)
     while state == "running" and most > 0:
@@ -178,12 +207,7 @@ def check_on(engine: Engine, *, anew: bool, most: int = STEP) -> Check:
         else:
             state = "whole" if place.whole else "running"
         most -= _AT_ONCE
-    now: dict[str, Any] = {"id": 1, "seq": place.seq, "digest": place.digest, "at": stamp(), "state": state}
-    with engine.begin() as connection:
-        connection.execute(delete(audit_check))
-        connection.execute(insert(audit_check), now)
-        total = _last(connection)
-    return Check(place.seq, now["at"], state, max(total, place.seq))
+    return place, state
 
 
 def _last(connection: Connection) -> int:

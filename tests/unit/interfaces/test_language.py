@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from io import BytesIO
 from pathlib import Path
 
@@ -170,3 +171,19 @@ def test_an_f_string_becomes_a_text_with_places() -> None:
         ("It has {len} of {most} values.", True),
         ("Send less.", True),
     ]
+
+
+def test_a_long_text_is_shown_as_it_is_in_no_time() -> None:
+    said = " has sent nothing for " * 400 + " days; its longest pause in four weeks was " * 400
+    with language.speaking("de"):
+        began = time.monotonic()
+        assert language.sentence(said) == said
+    assert time.monotonic() - began < 1
+
+
+def test_what_stands_in_a_text_is_no_format() -> None:
+    with language.speaking("de"):
+        assert language.sentence("{0.__class__} %(x)s {x}") == "{0.__class__} %(x)s {x}"
+        for pattern, names, _ in language._patterns("de"):
+            said = pattern.pattern.replace("(.*?)", "{0.__class__}").replace("\\", "")
+            assert not names or "{0.__class__}" in language.sentence(said)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from tests.support import make_node
 
 from carina.node import asked
@@ -26,7 +27,7 @@ def node(tmp_path: Path) -> Iterator[Node]:
 
 
 def test_what_was_handed_out_is_summed_by_day_and_permit_without_what_the_staff_saw(node: Node) -> None:
-    found = asked.given(node, Wanted(), {"p-1": "iri-1"})
+    found = asked.given(node, Wanted(), {"p-1": "iri-1"}).lines
     told = {(line.account, line.permit, line.dataset): (line.requests, line.instances) for line in found}
     assert told == {
         ("rosa", "p-1", "iri-1"): (2, 5), ("rosa", "p-2", ""): (1, 4), ("token:pacs", "", "iri-3"): (1, 7),
@@ -36,7 +37,7 @@ def test_what_was_handed_out_is_summed_by_day_and_permit_without_what_the_staff_
 
 def test_it_is_narrowed_by_permit_dataset_account_and_days(node: Node) -> None:
     def instances(wanted: Wanted) -> list[int]:
-        return sorted(line.instances for line in asked.given(node, wanted, {"p-1": "iri-1"}))
+        return sorted(line.instances for line in asked.given(node, wanted, {"p-1": "iri-1"}).lines)
 
     assert instances(Wanted(permit="p-1")) == instances(Wanted(dataset="iri-1")) == [5]
     assert instances(Wanted(account="token:pacs")) == [7]
@@ -45,5 +46,26 @@ def test_it_is_narrowed_by_permit_dataset_account_and_days(node: Node) -> None:
 
 
 def test_searches_belong_to_no_permit_and_no_person(node: Node) -> None:
-    assert [entry.details["state"] for entry in asked.searches(node, Wanted(), 9)] == ["counted"]
-    assert asked.searches(node, Wanted(permit="p-1"), 9) == asked.searches(node, Wanted(account="rosa"), 9) == []
+    assert [entry.details["state"] for entry in asked.searches(node, Wanted(), 9).entries] == ["counted"]
+    for wanted in (Wanted(permit="p-1"), Wanted(account="rosa")):
+        assert asked.searches(node, wanted, 9).entries == ()
+
+
+def test_lines_come_by_pages_and_all_of_them_when_they_are_exported(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = asked.given(node, Wanted(), {}, limit=2)
+    second = asked.given(node, Wanted(), {}, limit=2, skip=2)
+    assert (len(first.lines), first.more, len(second.lines), second.more) == (2, True, 1, False)
+    monkeypatch.setattr(asked, "MOST", 2)
+    assert list(asked.all_given(node, Wanted(), {})) == [*first.lines, *second.lines]
+
+
+def test_the_sums_are_found_by_an_index_within_the_days(node: Node) -> None:
+    question = (
+        "SELECT substr(at, 1, 10), COUNT(*) FROM audit WHERE seq >= 2 AND seq < 5 "
+        "AND action IN ('viewed', 'retrieved', 'released') GROUP BY 1"
+    )
+    with node.engine.connect() as connection:
+        plan = [row[3] for row in connection.execute(text(f"EXPLAIN QUERY PLAN {question}"))]
+    assert plan[0].startswith("SEARCH audit USING"), plan

@@ -13,12 +13,13 @@ from tests.support import SCANNER, ct, make_node
 from carina.model.clock import new_id, now, stamp
 from carina.model.instance import Source
 from carina.node import arrivals, growth, ingest, standing, worker
+from carina.node import watch as watching
 from carina.node.overview import Overview, Seen, overview, parts
 from carina.node.part import Around, Part
 from carina.node.site import Node
-from carina.node.standing import Trail, check_on
 from carina.node.watch import Watch
 from carina.storage import growth as sums
+from carina.storage import trail
 from carina.storage.schema import arrivals as rows
 from carina.storage.schema import hubs, node_tables, permit_states, quarantine
 
@@ -144,19 +145,33 @@ def test_what_the_console_counts_is_found_in_indexes_of_sqlite(node: Node) -> No
         assert "COVERING INDEX" in plan, plan
 
 
-def test_the_audit_trail_is_checked_in_steps_round_after_round(node: Node) -> None:
+def test_the_audit_trail_is_checked_in_steps_round_after_round(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standing, "NEW_ROWS", 3)
+    monkeypatch.setattr(watching, "ROWS", 3)
+    monkeypatch.setattr(watching, "ROUND", timedelta(0))
     for number in range(5):
         node.audit.append("searched", "nora", str(number))
-    first = check_on(node, Trail(), 3)
-    assert (first.place.seq, first.rows) == (3, None)
-    second = check_on(node, first, 3)
-    assert (second.place.seq, second.rows, second.broken) == (0, 5, "")
-    assert standing.trail(node, second).sentence == "Whole: 5 rows, just checked."
+    watch = Watch(node, ROOM)
+    assert standing.trail(node).sentence == "5 rows, 3 checked."
+    watch.care()
+    watch.care()
+    assert standing.trail(node).sentence == "Whole: 5 rows, just checked."
     audit = node_tables.tables["audit"]
     with node.engine.begin() as connection:
         connection.execute(update(audit).where(audit.c.seq == 4).values(actor="mallory"))
-    broken = check_on(node, check_on(node, second, 3), 3)
-    assert "broken at row 4" in broken.broken and standing.trail(node, broken).state == "bad"
+    for _ in range(4):  # a broken trail stays so while the next round is under way
+        watch.care()
+        watch.care()
+        found = standing.trail(node)
+        assert "broken at row 4" in found.sentence and found.state == "bad"
+
+
+def test_a_round_through_the_trail_begins_once_a_minute(node: Node) -> None:
+    watch = Watch(node, ROOM)
+    watch.care()
+    first = trail.last_check(node.engine)
+    watch.care()
+    assert first is not None and trail.last_check(node.engine) == first
 
 
 def test_a_trail_whose_end_was_cut_off_is_not_whole(node: Node) -> None:
@@ -165,7 +180,7 @@ def test_a_trail_whose_end_was_cut_off_is_not_whole(node: Node) -> None:
     audit = node_tables.tables["audit"]
     with node.engine.begin() as connection:
         connection.execute(audit.delete().where(audit.c.seq == 3))
-    assert "broken at row 3" in check_on(node, Trail(), 10).broken
+    assert "broken at row 3" in standing.trail(node).sentence
 
 
 def test_a_hub_that_is_silent_and_a_clock_that_is_wrong_want_attention(node: Node) -> None:
@@ -196,7 +211,7 @@ def test_a_server_s_care_checks_the_trail_and_keeps_sums(node: Node) -> None:
     watch = Watch(node, ROOM)
     assert part(watch.overview(), "Audit trail").state == "good"
     watch.care()
-    assert part(overview(node, ROOM, Seen(watch.arriving(), watch.growth(), watch._trail)), "Audit trail").sentence
+    assert part(overview(node, ROOM, Seen(watch.arriving(), watch.growth())), "Audit trail").sentence
     with node.engine.connect() as connection:
         assert connection.execute(text("SELECT COUNT(*) FROM growth")).scalar_one() == growth.DAYS
 

@@ -295,3 +295,15 @@ def _long_ago(node: Node, arrival_id: str) -> None:
     with node.engine.begin() as connection:
         values = {"received_at": before, "discarded_at": before}
         connection.execute(update(table).where(table.c.id == arrival_id).values(**values))
+
+
+def test_who_comes_second_does_not_change_the_first_one_s_profile(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = _two_profiles(node)
+    ingest.receive(both, ct("MRN-0007", elements={"Modality": "US"}), SCANNER)
+    _drain(both)
+    [held] = quarantine.entries(both)
+    quarantine.retry(both, "ana", ids=[held.id], profile="project/breast")
+    monkeypatch.setattr(quarantine, "_chosen", lambda *_: [held])  # as another read it just before
+    assert quarantine.retry(both, "ben", ids=[held.id]).count == 0
+    with both.engine.connect() as connection:
+        assert arrivals.get(connection, held.id).profile == "project/breast"

@@ -17,7 +17,7 @@ from tests.support import BREAST, LUNG, ct, open_test_node
 from carina.deid.pixels.findings import Box
 from carina.errors import BadInput, Conflict, NotFound
 from carina.model.instance import Source
-from carina.node import quarantine, review
+from carina.node import discarded, quarantine, review
 from carina.node.review import Backlog
 from carina.node.site import Node
 from carina.storage import arrivals
@@ -164,12 +164,16 @@ def test_an_image_without_text_passes_without_a_box(node: Node, one: str) -> Non
     assert (row(node, one)["boxes"], row(node, one)["proven"]) == ([], False)
 
 
-def test_a_rejected_image_is_destroyed(node: Node, one: str) -> None:
+def test_a_rejected_image_rests_and_readers_decide_anew_once_it_is_taken_back(node: Node, one: str) -> None:
     assert review.decide(node, "nora", one, "reject", [NAME], seen=0) == "rejected"
-    assert (row(node, one)["state"], quarantine.get(node, one).state) == ("rejected", "destroyed")
+    assert (row(node, one)["state"], quarantine.get(node, one).state) == ("rejected", "discarded")
+    assert node.quarantine.names() == [one]
+    assert [entry.action for entry in node.audit.entries(2)] == ["quarantine-discarded", "image-decided"]
+    quarantine.restore(node, "ana", ids=[one])
+    assert review.get(node, one).decisions == ()
+    review.decide(node, "nora", one, "reject", seen=0)
+    discarded.destroy(node, "ana", [one])
     assert node.quarantine.names() == []
-    told = [entry.action for entry in node.audit.entries(3)]
-    assert told == ["quarantine-destroyed", "quarantine-discarded", "image-decided"]
 
 
 def test_two_readers_must_say_the_same_of_the_same_boxes(node: Node, two: str) -> None:
@@ -195,7 +199,7 @@ def test_a_reader_who_changed_their_mind_no_longer_agrees_with_the_first_word(no
     assert review.decide(node, "ben", two, "reject", seen=2) == "waits"
     assert node.quarantine.names() == [two]
     assert review.decide(node, "carl", two, "reject", seen=3) == "rejected"
-    assert node.quarantine.names() == []
+    assert quarantine.get(node, two).state == "discarded"
 
 
 def test_a_decision_on_what_has_changed_meanwhile_is_not_taken(node: Node, two: str) -> None:

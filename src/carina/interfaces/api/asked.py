@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import re
+from itertools import chain
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from carina.errors import BadInput
@@ -72,18 +73,20 @@ def wanted_of(given: dict[str, str]) -> Wanted:
 
 
 def asked_to_json(node: Node, wanted: Wanted) -> dict[str, Any]:
-    """Jobs, what was handed out day by day, and searches."""
+    """Jobs, what was handed out day by day, and searches; `more`: of which there are others that are not in it."""
+    jobs_found = asked.jobs_asked(node, wanted, asked.MOST)
+    days = asked.given(node, wanted, _of_permits(node))
+    answered = asked.searches(node, wanted, asked.MOST)
     return {
-        "jobs": [asked.cell_of(job) for job in asked.jobs_asked(node, wanted, asked.MOST).jobs],
-        "given": [asked.given_to_json(line) for line in _given(node, wanted)],
-        "searches": [
-            {"at": one.at, "hub": one.actor, **one.details} for one in asked.searches(node, wanted, asked.MOST)
-        ],
+        "jobs": [asked.cell_of(job) for job in jobs_found.jobs],
+        "given": [asked.given_to_json(line) for line in days.lines],
+        "searches": [{"at": one.at, "hub": one.actor, **one.details} for one in answered.entries],
+        "more": {"jobs": jobs_found.more, "given": days.more, "searches": answered.before is not None},
     }
 
 
 def export_of(node: Node, given: dict[str, str]) -> Response:
-    """All of it as a file: JSON, or as a table what was handed out."""
+    """It as a file: JSON, or as a table all that was handed out."""
     form = form_of(given.pop("form", "json"))
     wanted = wanted_of({name: value for name, value in given.items() if value})
     headers = {"Content-Disposition": f'attachment; filename="asked.{form}"'}
@@ -91,10 +94,10 @@ def export_of(node: Node, given: dict[str, str]) -> Response:
         return JSONResponse(asked_to_json(node, wanted), headers=headers)
     made = io.StringIO()
     csv.writer(made).writerow(Given.__dataclass_fields__)
-    lines = [table_row(asked.given_to_json(line).values()) for line in _given(node, wanted)]
-    return Response(made.getvalue() + "".join(lines), media_type="text/csv; charset=utf-8", headers=headers)
+    found = asked.all_given(node, wanted, _of_permits(node))
+    lines = (table_row(asked.given_to_json(line).values()) for line in found)
+    return StreamingResponse(chain([made.getvalue()], lines), media_type="text/csv; charset=utf-8", headers=headers)
 
 
-def _given(node: Node, wanted: Wanted) -> list[Given]:
-    of_permits = {str(one.visa.id): str(one.visa.dataset) for one in permits.listed(node)}
-    return asked.given(node, wanted, of_permits)
+def _of_permits(node: Node) -> dict[str, str]:
+    return {str(one.visa.id): str(one.visa.dataset) for one in permits.listed(node)}

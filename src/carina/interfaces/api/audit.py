@@ -32,7 +32,8 @@ def audit_routes(node: Node, identity: Identity) -> list[Route]:
         await identity.identify(request, STAFF)
         given = dict(request.query_params)
         before, limit = given.pop("before", ""), given.pop("limit", "100")
-        if not limit.isdecimal() or not 0 < int(limit[:9]) <= MOST or not (before.isdecimal() or not before):
+        numbers = all(text.isdecimal() and len(text) < 16 for text in (limit, before or "0"))
+        if not numbers or not 0 < int(limit) <= MOST:
             raise BadInput(f"The limit is 1 to {MOST}, `before` a row's number.")
         ask = partial(trail.find, node.engine, wanted_of(given), int(limit), int(before) if before else None)
         found = await run_in_threadpool(ask)

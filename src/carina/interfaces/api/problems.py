@@ -116,7 +116,7 @@ def wants_page(request: Request) -> bool:
 def _headers(status: int) -> dict[str, str]:
     if status == HTTPStatus.UNAUTHORIZED:
         return {"WWW-Authenticate": 'Bearer realm="carina"'}  # RFC 6750 section 3
-    return {"Retry-After": "60"} if status == HTTPStatus.TOO_MANY_REQUESTS else {}
+    return {429: {"Retry-After": "60"}, 503: {"Retry-After": "5"}}.get(status, {})
 
 
 class Problems:

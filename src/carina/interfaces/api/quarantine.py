@@ -23,6 +23,7 @@ from carina.node.site import Node
 
 MANAGERS: frozenset[Role] = frozenset({"data-manager"})
 MOST = 1_000  # entries of one answer
+MOST_DAYS = 99_999
 STATES: tuple[State, ...] = ("waiting", "discarded")
 FILTERS = ("reason", "source", "project", "modality", "days")
 
@@ -108,7 +109,10 @@ def wanted_of(given: dict[str, str]) -> Wanted:
     unknown = set(given) - set(FILTERS)
     if unknown:
         raise BadInput("A filter is not known here.", f"There are: {', '.join(FILTERS)}.")
-    wanted = Wanted(days=_number(given.get("days", "0")))
+    days = _number(given.get("days", "0"))
+    if days > MOST_DAYS:
+        raise BadInput("The age is no number of days.", "Write it in digits.")
+    wanted = Wanted(days=days)
     if reason := given.get("reason"):
         if reason not in list(Reason):
             raise BadInput("There is no such reason for quarantine.", f"Reasons: {', '.join(Reason)}.")

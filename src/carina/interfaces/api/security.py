@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110 sectio
 FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")  # what a foreign page can send
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 MEBIBYTE = 1 << 20
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{0,5})?")  # RFC 9110 section 7.2; it stands in policies
 
 
 def policy(*origins: str) -> str:
@@ -231,7 +233,7 @@ class Door:
 
     def _is_own_name(self, host: str) -> bool:
         try:
-            name = urlsplit(f"//{host}").hostname or ""
+            name = (urlsplit(f"//{host}").hostname or "") if _HOST.fullmatch(host) else ""
         except ValueError:
             name = ""
         return self.rules.answers_to(name)

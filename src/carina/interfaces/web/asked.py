@@ -26,7 +26,9 @@ from carina.node.jobs import NodeJob
 from carina.node.membership import list_hubs
 from carina.node.site import Node
 
-ROWS = 50  # of jobs, and of searches, on the page
+ROWS = 50  # of jobs on the page
+LINES = 200  # of what was handed out day by day
+SEARCHES = 20
 SEARCH_STATES = {
     "counted": mark("With numbers"),
     "below-threshold": mark("Below the threshold"),
@@ -81,25 +83,31 @@ def present(node: Node, address: QueryParams) -> dict[str, Any]:
     """What the page of what was asked shows now."""
     fields = Wanted.__dataclass_fields__
     wanted = wanted_of({name: value for name, value in address.items() if name in fields and value})
-    skip = address.get("skip", "0")
-    number = int(skip) if skip.isdecimal() and len(skip) < 9 else 0
+    number, day = _number(address, "skip"), _number(address, "days")
     page = asked.jobs_asked(node, wanted, ROWS, number)
     rows = permit_rows(node)
     narrowed = any(asdict(wanted).values())
     of_permits = {str(row.permit.visa.id): str(row.permit.visa.dataset) for row in rows}
     kept = {name: value for name, value in asdict(wanted).items() if value}
+    days = asked.given(node, wanted, of_permits, LINES, day) if narrowed else asked.Days((), False)
+    answered = asked.searches(node, wanted, SEARCHES, _number(address, "before") or None)
     return {
         "jobs": page.jobs,
         "newer": f"/asked?{urlencode({**kept, 'skip': max(0, number - ROWS)})}" if number else "",
         "older": f"/asked?{urlencode({**kept, 'skip': number + ROWS})}" if page.more else "",
         "titles": {one.iri: one.title for one in datasets.listed(node)},
         "used": [row for row in rows if row.permit.use.last is not None and _fits(row.permit, wanted)],
-        "given": asked.given(node, wanted, of_permits) if narrowed else [],
+        "given": days.lines,
+        "days_newer": f"/asked?{urlencode({**kept, 'days': max(0, day - LINES)})}" if day else "",
+        "days_older": f"/asked?{urlencode({**kept, 'days': day + LINES})}" if days.more else "",
+        "still": bool(narrowed or number or address.get("before")),
         "given_words": GIVEN,
         "uses": {name: sum(getattr(row.permit.use, name) for row in rows) for name in ("view", "retrieve", "analyse")},
         "sent": sum(1 for job in page.jobs if job.released),
         "running": jobs.open_jobs(node),
-        "searches": asked.searches(node, wanted, 20),
+        "searches": answered.entries,
+        "searches_newer": f"/asked?{urlencode(kept)}" if address.get("before") else "",
+        "searches_older": f"/asked?{urlencode({**kept, 'before': answered.before})}" if answered.before else "",
         "search_states": SEARCH_STATES,
         "left": left,
         "wanted": wanted,
@@ -109,6 +117,11 @@ def present(node: Node, address: QueryParams) -> dict[str, Any]:
         "permits": rows,
         **words_of(node),
     }
+
+
+def _number(address: QueryParams, name: str) -> int:
+    text = address.get(name, "0")
+    return int(text) if text.isdecimal() and len(text) < 9 else 0
 
 
 def _fits(permit: permits.HeldPermit, wanted: Wanted) -> bool:
@@ -121,10 +134,15 @@ def _of_permit(node: Node, hub: str, permit: str, address: QueryParams) -> dict[
     given = {name: value for name in ("since", "until") if (value := address.get(name))}
     wanted = replace(wanted_of(given), hub=hub, permit=permit)
     titles = {one.iri: one.title for one in datasets.listed(node)}
+    day, path = _number(address, "days"), f"/asked/permits/{hub}/{permit}"
+    days = asked.given(node, wanted, {permit: held.visa.dataset}, LINES, day)
+    kept = {name: value for name, value in given.items() if value}
     return {
         "held": held,
         "title": titles.get(held.visa.dataset, _("A dataset that is not here")),
-        "given": asked.given(node, wanted, {permit: held.visa.dataset}),
+        "given": days.lines,
+        "days_newer": f"{path}?{urlencode({**kept, 'days': max(0, day - LINES)})}" if day else "",
+        "days_older": f"{path}?{urlencode({**kept, 'days': day + LINES})}" if days.more else "",
         "given_words": GIVEN,
         "jobs": asked.jobs_asked(node, replace(wanted, since=wanted.since, until=wanted.until), ROWS).jobs,
         "left": left,

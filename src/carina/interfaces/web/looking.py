@@ -169,10 +169,11 @@ def _stack(asked: Asked) -> Stack:
 def _header(asked: Asked) -> Ready:
     path = asked.request.path_params
     place = (uid(path["study"]), uid(path["series"]), uid(path["uid"]))
-    rows = header_rows(asked.node, asked.reader.grant, *place)
+    whole = retrieve.may_retrieve(asked.node, asked.reader.who, asked.reader.grant)
+    rows = header_rows(asked.node, asked.reader.grant, *place, whole=whole)
     data = json.dumps([asdict(one) for one in rows], separators=(",", ":")).encode()
     [one] = retrieve.place(asked.node, asked.reader.grant, *place)
-    return asked.ready(["header"], "application/json", [one], lambda: data)
+    return asked.ready(["header", whole], "application/json", [one], lambda: data)
 
 
 def _mosaic(asked: Asked) -> Ready:
@@ -188,7 +189,9 @@ def _mosaic(asked: Asked) -> Ready:
     made_of = list({one.uid: instances[one.uid] for one in shown}.values())
 
     def draw() -> bytes:
-        return mosaic(asked.node, sheet, stack.slices, instances, window=window, require=asked.require)
+        return mosaic(
+            asked.node, sheet, stack.slices, instances, window=window, require=asked.require, aspect=stack.aspect
+        )
 
     places = tuple((one.uid, one.frame) for one in shown)
     key = ("mosaic", places, tuple(one.content for one in made_of), window)

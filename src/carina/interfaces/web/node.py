@@ -57,7 +57,7 @@ def node_pages(node: Node, identity: Identity, watch: Watch | None = None) -> li
         *quarantine_routes(node, pages),
         *review_routes(node, pages),
         *study_routes(node, pages),
-        *dataset_routes(node, pages),
+        *dataset_routes(node, pages, watch),
         *permit_routes(node, pages),
         *asked_routes(node, pages),
         *hub_routes(node, pages),

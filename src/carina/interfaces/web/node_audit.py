@@ -21,7 +21,7 @@ from carina.storage import trail
 from carina.storage.trail import Check
 
 ROWS = 50  # of a list on one page
-CHECKED_AT_ONCE = 20_000  # rows of the audit trail that are checked whenever its page is shown
+CHECKED_AT_ONCE = 1_000  # rows of the audit trail that are checked whenever its page is shown
 
 
 def audit_routes(node: Node, pages: Pages) -> list[Route]:
@@ -44,8 +44,8 @@ def audit_routes(node: Node, pages: Pages) -> list[Route]:
             raise BadInput("This form asks for nothing that is known here.")
         found = await run_in_threadpool(lambda: trail.check_on(node.engine, anew=begin == "first"))
         if "hx-request" in request.headers:
-            return await pages.render(request, "node/audit_check.html", check=found)
-        return RedirectResponse("/audit", 303)
+            return await pages.render(request, "node/audit_check.html", check=found, check_at_once=CHECKED_AT_ONCE)
+        return RedirectResponse("/audit?check=on", 303)
 
     return [
         Route("/audit", audit, methods=["GET"]),
@@ -70,11 +70,14 @@ def _audit(node: Node, address: QueryParams) -> dict[str, Any]:
         "kept": kept,
         "query": urlencode(kept),
         "actions": trail.actions(node.engine),
-        "check": _checked(node),
+        "check": _checked(node, address.get("check") == "on"),
+        "check_at_once": CHECKED_AT_ONCE,
     }
 
 
-def _checked(node: Node) -> Check | None:
+def _checked(node: Node, running: bool) -> Check | None:
+    """What the last check has found; `running`: how far the present one has come, which somebody has asked for."""
     newest = node.audit.entries(1)
-    short = not newest or newest[0].seq <= CHECKED_AT_ONCE
-    return trail.check_on(node.engine, anew=True) if short else trail.last_check(node.engine)
+    if not newest or newest[0].seq < CHECKED_AT_ONCE:
+        return trail.glance(node.engine, CHECKED_AT_ONCE)
+    return (None if running else trail.last_verdict(node.engine)) or trail.last_check(node.engine)

@@ -24,6 +24,7 @@ from carina.node import datasets, snapshots
 from carina.node.datasetstate import state_of
 from carina.node.membership import list_hubs
 from carina.node.site import Node
+from carina.node.watch import Watch
 
 MANAGERS: frozenset[Role] = frozenset({"data-manager"})
 TEXTS = ("project", "title", "description", "query")  # of the form of a new one
@@ -35,7 +36,7 @@ DONE = {
 }
 
 
-def dataset_routes(node: Node, pages: Pages) -> list[Route]:
+def dataset_routes(node: Node, pages: Pages, watch: Watch) -> list[Route]:
     """The list, the page of one, and the form of a new one."""
 
     async def every(request: Request) -> Response:
@@ -51,14 +52,14 @@ def dataset_routes(node: Node, pages: Pages) -> list[Route]:
     async def one(request: Request) -> Response:
         who = await pages.identity.identify(request, STAFF)
         dataset = await run_in_threadpool(datasets.get, node, request.path_params["iri"])
-        description = await run_in_threadpool(datasets.describe, node, dataset)
+        found = await run_in_threadpool(watch.described, dataset)
         return await pages.render(
             request,
             "node/dataset.html",
             dataset=dataset,
-            description=description,
-            standing=await run_in_threadpool(state_of, node, dataset, description.digest),
-            charts_shown=charts.charts(description.groups),
+            description=found.description,
+            standing=await run_in_threadpool(state_of, node, dataset, found),
+            charts_shown=charts.charts(found.description.groups),
             snapshots=await run_in_threadpool(snapshots.listed, node, dataset.iri),
             hubs=[hub.title for hub in await run_in_threadpool(list_hubs, node)],
             may_manage=may_manage(who),

@@ -34,6 +34,7 @@ from carina.model.permit import Action, Visa
 from carina.model.principal import Principal
 from carina.node import datasets, look, permits, visits
 from carina.node.authorise import Grant, authorise, check
+from carina.node.retrieve import may_retrieve
 from carina.node.site import Node
 from carina.node.visits import Visit
 
@@ -128,7 +129,9 @@ def _look_routes(node: Node, identity: Visitors, pages: Pages) -> list[Route]:
         opened = await open_dataset(node, identity, request)
         base = f"/datasets/{opened.visit.dataset}"
         study = await run_in_threadpool(look.study, node, opened.grant, uid(request.path_params["study"]))
-        shown = await shown_series(node, opened.grant, study, request, base, looks=opened.action == "view")
+        may = {"looks": opened.action == "view", "whole": "retrieve" in opened.visa.actions}
+        may["whole"] = may["whole"] and await run_in_threadpool(may_retrieve, node, opened.asked[0], opened.grant)
+        shown = await shown_series(node, opened.grant, study, request, base, who=opened.visit.principal, **may)
         await run_in_threadpool(partial(check, node, *opened.asked, door="web"))  # it may have waited
         snippet = None
         if shown["chosen"]:

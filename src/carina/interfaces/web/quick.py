@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from carina.dicom.windows import Preset
+from carina.errors import CarinaError, NotFound
 from carina.interfaces.language import gettext as _
 from carina.interfaces.web import imagewords
 from carina.node.authorise import Grant
@@ -192,15 +193,22 @@ def _data(looked: Look, base: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Header:
-    """Rows of a header that are shown, of `count`."""
+    """Rows of a header that are shown, of `count`. `why_not`: error of a header that is not shown."""
 
     rows: Sequence[Any]
     count: int
+    why_not: CarinaError | None = None
 
 
-def header_shown(node: Node, grant: Grant, place: tuple[str, str, str], sought: str) -> Header:
-    """The header of an instance, by the UIDs of its study, its series and its own; only rows with all of the words."""
-    rows = header_rows(node, grant, *place)
+def header_shown(node: Node, grant: Grant, place: tuple[str, str, str], sought: str, *, whole: bool) -> Header:
+    """The header of an instance, by the UIDs of its study, its series and its own; only rows with all of the words.
+
+    whole  see `node.headers.header_rows`
+    """
+    try:
+        rows = header_rows(node, grant, *place, whole=whole)
+    except NotFound as error:
+        return Header((), 0, error)
     words = sought.lower().split()
     found = [one for one in rows if all(word in _text(one) for word in words)]
     return Header(found[:MOST_ROWS], len(rows))

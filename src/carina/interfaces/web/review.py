@@ -33,7 +33,7 @@ SMALL = 360  # pixels of a small picture's longer side
 DONE = {
     "settled": mark("Decided. The image goes back to the workers, which blank its boxes."),
     "clear": mark("Decided: there is no text. The image goes back to the workers."),
-    "rejected": mark("Rejected. The image's sealed bytes are destroyed."),
+    "rejected": mark("Rejected. For 24 hours the quarantine keeps its sealed bytes, and can take it back."),
     "waits": mark("Noted. A second reader must say the same."),
 }
 ACTIONS = {  # of PS3.15 Table E.1-1a

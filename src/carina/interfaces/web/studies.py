@@ -21,6 +21,7 @@ from carina.interfaces.web.looking import look_routes
 from carina.interfaces.web.pages import Pages
 from carina.interfaces.web.studypage import POLL, list_of_studies, shown_series
 from carina.model.ids import uid
+from carina.model.principal import Principal
 from carina.node import look
 from carina.node.authorise import Grant, authorise
 from carina.node.site import Node
@@ -29,18 +30,18 @@ from carina.node.site import Node
 def study_routes(node: Node, pages: Pages) -> list[Route]:
     """`/studies` and what is below; for data managers only."""
 
-    async def opened(request: Request) -> Grant:
+    async def opened(request: Request) -> tuple[Principal, Grant]:
         who = await pages.identity.identify(request, MANAGERS)
-        return await run_in_threadpool(partial(authorise, node, who, None, "view", door="web"))
+        return who, await run_in_threadpool(partial(authorise, node, who, None, "view", door="web"))
 
     async def every(request: Request) -> Response:
-        context = await run_in_threadpool(list_of_studies, node, await opened(request), request)
+        context = await run_in_threadpool(list_of_studies, node, (await opened(request))[1], request)
         return await show(request, "node/studies.html", **context, persons=True)
 
     async def one(request: Request) -> Response:
-        grant = await opened(request)
+        who, grant = await opened(request)
         study = await run_in_threadpool(look.study, node, grant, uid(request.path_params["study"]))
-        shown = await shown_series(node, grant, study, request, "", looks=True)
+        shown = await shown_series(node, grant, study, request, "", who=who, looks=True, whole=True)
         await opened(request)  # it may have waited
         return await show(request, "node/study.html", study=study, **shown, snippet=None)
 

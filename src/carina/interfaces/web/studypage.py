@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from carina.interfaces.dicomweb.giving import work
@@ -11,9 +13,11 @@ from carina.interfaces.web.kinds import first_images
 from carina.interfaces.web.quick import header_shown, quick_look
 from carina.interfaces.web.studyfilter import MODALITIES, filter_of
 from carina.model.ids import uid
-from carina.node import look
+from carina.model.principal import Principal
+from carina.node import look, retrieve
 from carina.node.authorise import Grant
 from carina.node.look import StudySeen
+from carina.node.retrieve import hand_out
 from carina.node.site import Node
 
 ROWS = 50  # studies on one page
@@ -40,12 +44,21 @@ def list_of_studies(node: Node, grant: Grant, request: Request) -> dict[str, Any
 
 
 async def shown_series(
-    node: Node, grant: Grant, study: StudySeen, request: Request, base: str, *, looks: bool
+    node: Node,
+    grant: Grant,
+    study: StudySeen,
+    request: Request,
+    base: str,
+    *,
+    who: Principal,
+    looks: bool,
+    whole: bool,
 ) -> dict[str, Any]:
     """The series that the address names, or the study's first, as `look/study.html` shows it.
 
     base    what the addresses of studies begin with: `/datasets/{iri}`, or nothing
     looks   whether pictures may be shown; else no series is opened
+    whole   whether headers that are an object's content may be read, too: who asks may retrieve the object
     """
     asked = dict(request.query_params)
     chosen = asked.get("series") or first_images(study.series) or next((one.uid for one in study.series), "")
@@ -57,5 +70,12 @@ async def shown_series(
     shown["look"] = quick_look(looked, f"{path}/series/{looked.series.uid}", path, asked)
     if asked.get("header") == "1" and shown["look"]["uid"]:
         place = (study.uid, looked.series.uid, shown["look"]["uid"])
-        shown["header"] = await work(header_shown, node, grant, place, shown["sought"])
+        shown["header"] = await work(partial(header_shown, whole=whole), node, grant, place, shown["sought"])
+        if shown["header"].why_not is None:
+            await run_in_threadpool(_write_down, node, grant, place, who)
     return shown
+
+
+def _write_down(node: Node, grant: Grant, place: tuple[str, str, str], who: Principal) -> None:
+    """That this person has seen the instance's header."""
+    hand_out(node, grant, retrieve.place(node, grant, *place), who, "rendered")

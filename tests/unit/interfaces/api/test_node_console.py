@@ -99,3 +99,17 @@ def test_what_was_asked_is_told_and_a_job_that_is_not_there_is_not_ended(http: T
     assert http.get("/api/asked?since=yesterday").status_code == 400
     assert http.get("/api/jobs").json() == []
     assert http.post("/api/jobs/h-1/j-1", json={"action": "cancel"}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/api/audit?limit=0000001000000",
+        f"/api/audit?before={'9' * 5000}",
+        "/api/quarantine/entries?days=999999999999999",
+        f"/api/quarantine/progress?first=1&last={'9' * 40}",
+    ],
+)
+def test_absurd_numbers_are_refused_in_words(http: TestClient, address: str) -> None:
+    answer = http.get(address)
+    assert answer.status_code == 400 and answer.json()["detail"]

@@ -217,6 +217,8 @@ def test_the_own_origin_passes(browser: Callable[..., TestClient], headers: dict
         ("one.sites.test", 200),
         ("evil.example", 400),
         ("hub.localhost.evil.example", 400),
+        ("hub.localhost:8700; script-src *", 400),
+        ("evil.example@hub.localhost", 400),
         ("evilsites.test", 400),
         ("[::1", 400),
         ("", 400),

@@ -161,3 +161,14 @@ def test_a_node_without_the_viewer_says_so(
     monkeypatch.setattr("carina.interfaces.web.outside.viewer", lambda: None)
     page = client.get(f"/datasets/{site.dataset}/studies/{studies(site, visa)[0]}").text
     assert "Open in OHIF" not in page and "This node has no OHIF" in page
+
+
+def test_who_leaves_the_dataset_leaves_its_viewers_too(client: TestClient, site: Site, visa: Visa) -> None:
+    one = studies(site, visa)[0]
+    prefix = handed(client, site, one)
+    assert client.get(f"{prefix}/access").status_code == 204
+    page = client.get(f"/datasets/{site.dataset}/studies/{one}").text
+    assert 'target="_blank" rel="noopener"' in page
+    csrf = page.split('name="csrf" value="')[1].split('"')[0]
+    assert client.post(f"/datasets/{site.dataset}/leave", data={"csrf": csrf}).status_code == 303
+    assert client.get(f"{prefix}/access").status_code in (401, 403)

@@ -1,5 +1,5 @@
 // What pages gain with JavaScript beyond htmx: buttons that copy, a question
-// before what cannot be undone, and a word when a search's answers stop coming.
+// before what cannot be undone, focus that stays, and a word when a search's answers stop coming.
 "use strict";
 
 document.addEventListener("click", async (event) => {
@@ -27,6 +27,20 @@ const revealCopyButtons = (root) => {
 };
 revealCopyButtons(document);
 document.addEventListener("htmx:load", (event) => revealCopyButtons(event.target));
+
+// A part of a page that keeps itself up to date leaves the keyboard's focus where it was.
+const nameOf = (one) => [one.tagName, one.getAttribute("href"), one.form?.getAttribute("action"), one.name, one.value].join();
+const likeIt = (name) => [...document.querySelectorAll("main a, main button, main summary")].filter((one) => nameOf(one) === name);
+let focused = null;
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  const one = document.activeElement;
+  const within = one?.closest("main a, main button, main summary") && detail.target.contains(one);
+  focused = within ? { name: nameOf(one), place: likeIt(nameOf(one)).indexOf(one) } : null;
+});
+document.addEventListener("htmx:afterSwap", () => {
+  if (focused && document.activeElement === document.body) likeIt(focused.name)[focused.place]?.focus({ preventScroll: true });
+  focused = null;
+});
 
 // A search whose connection breaks is not asked again by itself: that would ask every node, and enter the audit trail.
 document.addEventListener("htmx:sseError", (event) => {
