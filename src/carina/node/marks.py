@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -76,9 +77,24 @@ class Marks:
     contours: tuple[Contour, ...] = field(default=(), repr=False)
     damaged: bool = False
 
+    @cached_property
+    def bounds(self) -> NDArray[np.float64]:
+        """(2, contours, 3): of each contour its least and its greatest coordinates, mm, LPS."""
+        if not self.contours:
+            return np.zeros((2, 0, 3))
+        points = np.concatenate([one.points for one in self.contours])
+        starts = np.cumsum([0, *(len(one.points) for one in self.contours[:-1])])
+        return np.stack([np.minimum.reduceat(points, starts), np.maximum.reduceat(points, starts)])
+
+    def crossing(self, corner: Sequence[float], normal: NDArray[np.float64], reach: float) -> NDArray[np.intp]:
+        """Which contours may come within `reach` mm of a plane; those left out do not."""
+        low, high = self.bounds
+        middles, halves = ((low + high) / 2 - corner) @ normal, (high - low) / 2 @ np.abs(normal)
+        return np.flatnonzero(np.abs(middles) <= halves + reach + 1e-6)
+
 
 _KEPT: Recent[Marks] = Recent(
-    256 << 20, lambda one: 1000 + 400 * len(one.frames) + sum(200 + each.points.nbytes for each in one.contours)
+    256 << 20, lambda one: 1000 + 400 * len(one.frames) + sum(250 + each.points.nbytes for each in one.contours)
 )
 
 

@@ -26,12 +26,14 @@ from carina.storage.locate import Located
 
 MOST = 20  # overlays of one series
 PARALLEL = 0.9998  # cosine of the largest angle (1°) between the planes of a picture and an outline
+MOST_POINTS, MOST_CONTOURS = 100_000, 5000  # that are looked at for one slice
 CROSS = 2.0  # pixels from the middle of a point's cross to its ends
 
 NO_PLACE = "The images do not say where they lie in the patient, so that the outlines cannot be placed."
 OTHER_SYSTEM = "The outlines have another frame of reference than the images, so that they cannot be placed."
 OTHER_GRID = "The outlines lie in planes that are not parallel to the images, and are not drawn."
 NOT_FLAT = "Some contours do not lie in the slices of the images, and are not drawn."
+TOO_MANY = "So many contours lie in this slice that only the first of them are drawn."
 UNREADABLE = "Some of the outlines cannot be read."
 NOWHERE = "The outlines do not say where they lie in the patient."
 NO_SOURCE = "A segmentation or structure set of this study does not say which images it was made on."
@@ -171,7 +173,8 @@ def _contours(marks: Marks, where: Place, gap: float | None) -> Outlines:
     closed: dict[int, list[list[float]]] = {}
     others: dict[int, list[list[float]]] = {}
     crooked = False
-    for one in marks.contours:
+    found, cut = _within(marks, where, normal, reach)
+    for one in found:
         heights = (one.points - where.corner) @ normal
         if np.ptp(heights) > max(reach, 0.01):
             crooked = crooked or bool(heights.min() <= reach and heights.max() >= -reach)
@@ -179,11 +182,20 @@ def _contours(marks: Marks, where: Place, gap: float | None) -> Outlines:
         if not -reach <= float(heights.mean()) < reach:
             continue
         path = _pixels(one.points, where)
-        found = closed if one.kind.startswith("CLOSED") else others
-        found.setdefault(one.segment, []).extend(_drawn(one, path))
+        kind = closed if one.kind.startswith("CLOSED") else others
+        kind.setdefault(one.segment, []).extend(_drawn(one, path))
     drawn = [_named(marks, number, paths) for number, paths in closed.items()]
     drawn += [_named(marks, number, paths, closed=False) for number, paths in others.items()]
-    return Outlines(tuple(drawn), UNREADABLE if marks.damaged else NOT_FLAT if crooked else "")
+    missing = UNREADABLE if marks.damaged else TOO_MANY if cut else NOT_FLAT if crooked else ""
+    return Outlines(tuple(drawn), missing)
+
+
+def _within(marks: Marks, where: Place, normal: NDArray[np.float64], reach: float) -> tuple[list[Contour], bool]:
+    """The contours that may lie in a slice, as many as are looked at, and whether there are more."""
+    near = [marks.contours[at] for at in marks.crossing(where.corner, normal, reach)]
+    points = np.cumsum([len(one.points) for one in near])
+    count = min(int(np.searchsorted(points, MOST_POINTS, side="right")), MOST_CONTOURS)
+    return near[:count], count < len(near)
 
 
 def _drawn(contour: Contour, path: NDArray[np.float64]) -> list[list[float]]:

@@ -27,6 +27,7 @@ Verdict = Literal["well", "attention", "trouble"]
 VERDICTS: dict[State, Verdict] = {"good": "well", "warn": "attention", "bad": "trouble"}
 PATIENCE = timedelta(minutes=15)  # that an image may wait for a worker
 FULL_WARN, FULL_BAD = 30, 3  # days until the disk is full
+LONG = 2 * 365  # days after which years are told
 LITTLE = 0.05  # of the disk, free
 
 
@@ -121,8 +122,16 @@ def _reception(node: Node, seen: Arriving, at: datetime) -> Part:
     if not any(row.last_seen for row in seen.sources):
         hint = say("Send images by C-STORE or STOW-RS, or put them in a folder that is a source.")
         return Part(name, "good", say("No source has sent anything yet."), hint, link)
-    text = say("{heard} of {known} sources were heard today.", heard=seen.heard_today, known=known)
-    return Part(name, "good", text, "", link)
+    return Part(name, "good", _heard(seen.heard_today, known), "", link)
+
+
+def _heard(heard: int, known: int) -> str:
+    if heard == known:
+        return say_count(heard, "{count} source was heard today.", "All {count} sources were heard today.")
+    if not heard:
+        return say_count(known, "The source was not heard today.", "None of {count} sources was heard today.")
+    one = "{count} of {known} sources was heard today."
+    return say_count(heard, one, "{count} of {known} sources were heard today.", known=known)
 
 
 def _workers(node: Node, around: Around, seen: Arriving, at: datetime) -> Part:
@@ -130,18 +139,14 @@ def _workers(node: Node, around: Around, seen: Arriving, at: datetime) -> Part:
     backlog = seen.backlog
     missing = 0 if around.workers is None else len(set(around.wanted) - around.workers().keys())
     if missing:
-        text = say("{missing} of {wanted} processes do not run.", missing=missing, wanted=len(around.wanted))
+        text = say_count(missing, *_MISSING, wanted=len(around.wanted))
         return Part(name, "bad", text, say("They are started again by themselves; the log says why."), link)
     if backlog.waiting >= node.most_waiting:
         text = say("So many images wait that senders are asked to come again: {count}.", count=backlog.waiting)
         return Part(name, "bad", text, say("Give the node more workers, or wait."), link)
     waited = at - parse_stamp(backlog.oldest) if backlog.oldest else timedelta(0)
     if waited > PATIENCE:
-        text = say(
-            "{count} images wait for a worker, the oldest for {minutes} minutes.",
-            count=backlog.waiting,
-            minutes=int(waited.total_seconds() // 60),
-        )
+        text = say_count(backlog.waiting, *_LATE, minutes=int(waited.total_seconds() // 60))
         hint = say("Start the node.") if around.served is False else say("See the log, or give the node more workers.")
         return Part(name, "warn", text, hint, link)
     if around.served is False:
@@ -155,6 +160,11 @@ def _at_work(around: Around, waiting: int) -> str:
     return say_count(len(around.wanted), *_RUNNING) if around.workers else say("Nothing waits for a worker.")
 
 
+_MISSING = ("{count} of {wanted} processes does not run.", "{count} of {wanted} processes do not run.")
+_LATE = (
+    "{count} image has waited for a worker for {minutes} minutes.",
+    "{count} images wait for a worker, the oldest for {minutes} minutes.",
+)
 _RUNNING = ("{count} process runs, nothing waits.", "{count} processes run, nothing waits.")
 _WORKED_ON = ("{count} image is being worked on.", "{count} images are being worked on.")
 
@@ -173,10 +183,11 @@ def _pixels(node: Node, held: Mapping[str, tuple[int, int]]) -> Part:
         return Part(name, "good", say_count(waiting, *_TO_SEARCH), "", link)
     if not counts["looked_at"]:
         return Part(name, "good", say("No image had to be searched for text."), "", "")
-    return Part(name, "good", say("{count} images were searched for text.", count=counts["looked_at"]), "", "")
+    return Part(name, "good", say_count(counts["looked_at"], *_SEARCHED), "", "")
 
 
 _FAILED = ("{count} image could not be searched for text.", "{count} images could not be searched for text.")
+_SEARCHED = ("{count} image was searched for text.", "{count} images were searched for text.")
 _TO_SEARCH = ("{count} image is to be searched for text.", "{count} images are to be searched for text.")
 
 
@@ -211,12 +222,17 @@ def _disk(node: Node, around: Around, grown: Growth) -> Part:
     if free < 2 * RESERVE:
         return Part(name, "bad", say("The disk is full: {free} GB are free.", free=gigabytes), hint, link)
     if days is not None and days <= FULL_WARN:
-        text = say("The disk is full in about {days} days.", days=days)
+        text = say_count(days, "The disk is full in about {count} day.", "The disk is full in about {count} days.")
         return Part(name, "bad" if days <= FULL_BAD else "warn", text, hint, link)
     if free < LITTLE * total:
         return Part(name, "warn", say("Little of the disk is free: {free} GB.", free=gigabytes), hint, link)
     if days is None:
         return Part(name, "good", say("{free} GB of the disk are free.", free=gigabytes), "", link)
+    if days > LONG:
+        years = say(
+            "{free} GB of the disk are free, enough for about {years} years.", free=gigabytes, years=days // 365
+        )
+        return Part(name, "good", years, "", link)
     text = say("{free} GB of the disk are free, enough for about {days} days.", free=gigabytes, days=days)
     return Part(name, "good", text, "", link)
 
@@ -230,10 +246,24 @@ def _keys(node: Node, around: Around) -> Part:
         if line.days is None or line.days < 0:
             text = say("{what}: something is wrong with it.", what=line.what)
             return Part(name, line.state, text, line.note, link)
-        text = say("{what}: it ends in {days} days.", what=line.what, days=line.days)
+        text = say_count(
+            line.days, "{what}: it ends in {count} day.", "{what}: it ends in {count} days.", what=line.what
+        )
         return Part(name, line.state, text, hint, link)
     ends = min((line.days for line in lines if line.days is not None), default=None)
     if ends is None:
-        return Part(name, "good", say("{count} keys, none of which ends.", count=len(lines)), "", link)
-    text = say("{count} keys and certificates; the first of them ends in {days} days.", count=len(lines), days=ends)
-    return Part(name, "good", text, "", link)
+        return Part(name, "good", say_count(len(lines), *_ENDLESS), "", link)
+    if ends > LONG:
+        return Part(name, "good", say_count(len(lines), *_IN_YEARS, years=ends // 365), "", link)
+    return Part(name, "good", say_count(len(lines), *_IN_DAYS, days=ends), "", link)
+
+
+_ENDLESS = ("{count} key, which does not end.", "{count} keys, none of which ends.")
+_IN_YEARS = (
+    "{count} key or certificate; it ends in {years} years.",
+    "{count} keys and certificates; the first of them ends in {years} years.",
+)
+_IN_DAYS = (
+    "{count} key or certificate; it ends in {days} days.",
+    "{count} keys and certificates; the first of them ends in {days} days.",
+)

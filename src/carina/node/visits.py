@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, cast
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import Connection, delete, insert, select
 
 from carina.dicom.levels import tag_of
 from carina.dicom.query import Match, Query
@@ -36,6 +36,7 @@ from carina.storage.seen import first_time
 
 BROWSER = timedelta(hours=8)
 PROGRAM = timedelta(hours=12)
+MOST_VIEWERS = 20  # that one person has open at a node under one hub's permits
 PREFIX = "carina_visit_"
 """What every visit's secret begins with, so that scanners recognise one."""
 
@@ -78,7 +79,8 @@ def enter(node: Node, code: str, *, lifetime: timedelta, now: datetime | None = 
 
 
 def open_viewer(node: Node, visit: Visit, study: str, now: datetime | None = None) -> Visit:
-    """A visit for a viewer that is handed one study of the dataset, under the same permit and for as long.
+    """A visit for a viewer that is handed one study of the dataset, under the same permit and for as long. Of more than
+    `MOST_VIEWERS` of one person the oldest end.
 
     Raises `PermitDenied` when the permit is not for `retrieve`, and `NotFound` when the study is not in the dataset.
     """
@@ -90,10 +92,21 @@ def open_viewer(node: Node, visit: Visit, study: str, now: datetime | None = Non
     opened = replace(visit, secret=secret, csrf=csrf, study=study)
     with node.engine.begin() as connection:
         connection.execute(delete(table).where(table.c.expires_at < stamp(at)))
+        _end_oldest(connection, visit)
         connection.execute(insert(table), _row(opened, began=at))
         said = {"hub": visit.hub, "dataset": visit.dataset, "study": study}
         node.audit.append("viewer-opened", visit.principal.subject, visit.permit, connection, **said)
     return opened
+
+
+def _end_oldest(connection: Connection, visit: Visit) -> None:
+    """Make room for one more viewer of the person."""
+    theirs = (table.c.subject == visit.principal.subject) & (table.c.hub == visit.hub) & table.c.study.is_not(None)
+    newest = (table.c.began_at.desc(), table.c.digest)
+    over = select(table.c.digest).where(theirs).order_by(*newest).offset(MOST_VIEWERS - 1)
+    gone = connection.execute(over).scalars().all()
+    if gone:
+        connection.execute(delete(table).where(table.c.digest.in_(gone)))
 
 
 def visit(node: Node, secret: str, now: datetime | None = None, *, study: str = "") -> Visit | None:

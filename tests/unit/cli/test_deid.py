@@ -202,12 +202,16 @@ def alive(session: int) -> list[str]:
     return found
 
 
+LISTENING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+"""For tests that run in the background, whose processes would be deaf to it."""
+
+
 def test_a_run_that_is_ended_leaves_no_process_and_no_half_file_and_goes_on(source: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for number in range(1500):
         (tmp_path / "in" / str(number)).write_bytes(ct(number=number, size=128))
     words = [str(word) for word in order(tmp_path / "in", tmp_path)]
-    program = [sys.executable, "-c", "from carina.cli.main import main; main()", *words]
+    program = [sys.executable, "-c", LISTENING + "from carina.cli.main import main; main()", *words]
     process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     until = time.monotonic() + 60
     while not any((tmp_path / "out").rglob("*.dcm")) and time.monotonic() < until:

@@ -68,6 +68,10 @@ def test_a_damaged_invitation_is_refused_before_anything_is_made(run: Run, tmp_p
     assert said.code != 0 and list(tmp_path.iterdir()) == []
 
 
+LISTENING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+"""For tests that run in the background, whose processes would be deaf to it."""
+
+
 class Terminal:
     """`carina` at a terminal of its own."""
 
@@ -75,7 +79,8 @@ class Terminal:
         self.seen = ""
         self.pid, self.at = pty.fork()
         if self.pid == 0:
-            arguments = ["-c", "from carina.cli.main import main; main()", "node", "init", str(folder), *PORTS]
+            program = LISTENING + "from carina.cli.main import main; main()"
+            arguments = ["-c", program, "node", "init", str(folder), *PORTS]
             os.execv(sys.executable, [sys.executable, *arguments])
 
     def until(self, words: str) -> None:

@@ -8,8 +8,8 @@ import pytest
 from carina.dicom.contours import inside
 from carina.dicom.geometry import Place, Vector
 from carina.dicom.outlines import borders
-from carina.node.marks import Marked
-from carina.node.overlays import _cut, _moved
+from carina.node.marks import Contour, Marked, Marks
+from carina.node.overlays import TOO_MANY, _contours, _cut, _moved
 
 ROWS, COLUMNS = 7, 11
 SPACING = (2.0, 3.0)  # mm between rows and between columns
@@ -45,3 +45,23 @@ def test_frames_in_reversed_order_are_found_by_where_they_lie(axes: tuple[Vector
         where = Place((0.0, 0.0, height), (X, Y), SPACING)
         assert [one.frame for one in _cut(frames, where, 1.0)] == [number]
     assert _cut(frames, Place((0.0, 0.0, 9.0), (X, Y), SPACING), 1.0) == []
+
+
+def structures(heights: list[float]) -> Marks:
+    square = np.array([(0.0, 0.0), (4.0, 0.0), (4.0, 4.0)])
+    contours = [Contour(1, "CLOSED_PLANAR", np.column_stack([square, np.full(3, height)])) for height in heights]
+    return Marks("RTSTRUCT", "", (), frozenset(), frozenset(), contours=tuple(contours))
+
+
+def test_only_contours_near_a_slice_are_looked_at() -> None:
+    marks = structures([float(height) for height in range(3000)])
+    where = Place((0.0, 0.0, 70.0), (X, Y), SPACING)
+    assert marks.crossing(where.corner, np.array((0.0, 0.0, 1.0)), 0.5).tolist() == [70]
+    [outline] = _contours(marks, where, 1.0).segments
+    assert len(outline.paths) == 1
+    assert _contours(structures([]), where, 1.0).segments == ()
+
+
+def test_a_slice_of_too_many_contours_is_drawn_in_part_and_says_so() -> None:
+    drawn = _contours(structures([0.0] * 5001), Place((0.0, 0.0, 0.0), (X, Y), SPACING), 1.0)
+    assert len(drawn.segments[0].paths) == 5000 and drawn.missing == TOO_MANY

@@ -14,7 +14,7 @@ from carina.model.clock import new_id, now, stamp
 from carina.model.instance import Source
 from carina.node import arrivals, growth, ingest, standing, worker
 from carina.node import watch as watching
-from carina.node.overview import Overview, Seen, overview, parts
+from carina.node.overview import Overview, Seen, _heard, overview, parts
 from carina.node.part import Around, Part
 from carina.node.site import Node
 from carina.node.watch import Watch
@@ -75,7 +75,7 @@ def test_the_worst_comes_first(node: Node) -> None:
     take(node, 2, source=Source("aet", "STRANGER"))
     full = Around(disk=lambda _: (10**12, 10**12, 10**6), workers=dict, wanted=("worker-1",), served=True)
     seen = overview(node, full)
-    assert seen.verdict == "trouble" and seen.sentence.startswith("Trouble: 1 of 1 processes do not run; The disk is")
+    assert seen.verdict == "trouble" and seen.sentence.startswith("Trouble: 1 of 1 processes does not run; The disk is")
     assert [one.state for one in seen.wanting] == ["bad", "bad", "warn"]
 
 
@@ -90,7 +90,7 @@ def test_an_image_that_waits_long_wants_attention(node: Node) -> None:
     with node.engine.begin() as connection:
         connection.execute(update(rows).values(received_at=stamp(now() - timedelta(minutes=40, seconds=5))))
     workers = part(overview(node, ROOM), "Workers")
-    assert workers.sentence == "1 images wait for a worker, the oldest for 40 minutes." and workers.state == "warn"
+    assert workers.sentence == "1 image has waited for a worker for 40 minutes." and workers.state == "warn"
 
 
 def test_a_source_is_missed_when_it_is_silent_for_twice_its_longest_pause(node: Node) -> None:
@@ -225,3 +225,18 @@ def test_storage_adds_up(node: Node) -> None:
     assert found.growth.archive.instances == 2 and found.growth.size == sum(one.size for one in found.growth.heaps) > 0
     assert (found.total, found.free) == (100, 40) and found.records > 0
     assert held is None or found.held == {held.reason: (1, held.size)}
+
+
+@pytest.mark.parametrize(
+    ("heard", "known", "said"),
+    [
+        (1, 1, "1 source was heard today."),
+        (2, 2, "All 2 sources were heard today."),
+        (0, 1, "The source was not heard today."),
+        (0, 2, "None of 2 sources was heard today."),
+        (1, 3, "1 of 3 sources was heard today."),
+        (2, 3, "2 of 3 sources were heard today."),
+    ],
+)
+def test_one_source_is_told_of_otherwise_than_many(heard: int, known: int, said: str) -> None:
+    assert _heard(heard, known) == said

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 from tests.federating import open_joined_node, open_test_hub, post_to
 from tests.permitting import AT, Site, open_site, unsigned, with_payload
 
@@ -335,3 +335,16 @@ def test_a_hub_whose_address_cannot_be_read_keeps_no_other_out(
 def test_a_hub_that_was_left_sends_no_forms(site: Site) -> None:
     membership.leave(site.node, site.hub.id)
     assert visits.hub_origins(site.node) == set()
+
+
+def test_the_oldest_viewer_of_a_person_ends_when_there_are_too_many(site: Site) -> None:
+    entered = come(site, site.code(site.grant()))
+    with site.node.engine.begin() as connection:
+        for number in range(visits.MOST_VIEWERS):
+            viewer = replace(entered, secret=f"secret {number}", study="1.2")
+            connection.execute(insert(table), visits._row(viewer, began=AT + timedelta(seconds=number)))
+        visits._end_oldest(connection, entered)
+    assert visits_of(site) == visits.MOST_VIEWERS  # one less, and the visit itself
+    assert visit(site.node, "secret 0", AT, study="1.2") is None
+    assert visit(site.node, "secret 1", AT, study="1.2") is not None
+    assert visit(site.node, entered.secret, AT) is not None

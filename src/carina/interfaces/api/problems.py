@@ -12,6 +12,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import TypeAlias
 
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -60,7 +61,7 @@ HTTP_STATUS: dict[type[CarinaError], int] = {
 """An error has the status of its nearest class."""
 
 RenderError: TypeAlias = Callable[[Request, int, CarinaError], Response]
-"""Makes a page for people: request, status, error → HTML."""
+"""Makes a page for people: request, status, error → HTML. Called in a thread, for it may look into the records."""
 
 PROGRAM_PATHS = ("/api", "/dicom-web", "/federation", "/health")
 """Below these the answer is always problem details."""
@@ -144,15 +145,18 @@ class Problems:
             if begun:
                 log.warning("response-broken-off error=%s", error_word(type(error)))
                 return
-            await respond(Request(scope), error, None, self.render_error)(scope, receive, send)
+            answer = await run_in_threadpool(respond, Request(scope), error, None, self.render_error)
+            await answer(scope, receive, send)
         except HTTPException as error:
-            await routing_answer(Request(scope), error, self.render_error)(scope, receive, send)
+            answer = await run_in_threadpool(routing_answer, Request(scope), error, self.render_error)
+            await answer(scope, receive, send)
         except ClientDisconnect:
             log.info("request-left")
         except Exception as error:  # noqa: BLE001  whatever it is: an id for the person, the class for the log
             told = unexpected(error)
             if not begun:
-                await respond(Request(scope), told, None, self.render_error)(scope, receive, send)
+                answer = await run_in_threadpool(respond, Request(scope), told, None, self.render_error)
+                await answer(scope, receive, send)
 
 
 def unexpected(error: Exception) -> CarinaError:

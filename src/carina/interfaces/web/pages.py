@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -21,11 +23,13 @@ from starlette.types import Scope
 
 from carina.errors import CarinaError, NotSignedIn
 from carina.interfaces import language
-from carina.interfaces.api.identity import STAFF, Identity
+from carina.interfaces.api.identity import STAFF, Identity, Session
 from carina.interfaces.api.security import csrf_token
 from carina.interfaces.web import charts, words
 from carina.interfaces.web.assets import STATIC, require_assets
 from carina.model.principal import Principal
+
+log = logging.getLogger(__name__)
 
 # htmx as we want it: no eval, no styles of its own, pages never kept in the browser's storage, our origin only.
 HTMX = {
@@ -97,15 +101,30 @@ class Pages:
         """The page that says what went wrong; whoever is not signed in is sent to do that and comes back."""
         if isinstance(error, NotSignedIn):
             return to_sign_in(request)
-        session = getattr(request.state, "session", None)
-        context = {
-            "who": session.principal if session else None,
-            "csrf": session.csrf if session else "",
-            "error": error,
-            "status": status,
-        }
         template = "problem.html" if "hx-request" in request.headers else "error.html"
-        return HTMLResponse(self.text(request, template, **context), status)
+        told: dict[str, Any] = {"error": error, "status": status}
+        session = self._session(request, status)
+        if session is not None:
+            try:
+                text = self.text(request, template, who=session.principal, csrf=session.csrf, **told)
+            except Exception as failed:  # noqa: BLE001  the menu may look into records: an error's page comes all the same
+                log.warning("error-page-without-menu class=%s", type(failed).__name__)
+            else:
+                return HTMLResponse(text, status)
+        return HTMLResponse(self.text(request, template, **told), status)
+
+    def _session(self, request: Request, status: int) -> Session | None:
+        """Of whoever is told of an error: nobody may have asked yet, as where an address is unknown. In a thread."""
+        if hasattr(request.state, "session") or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return getattr(request.state, "session", None)
+        secret = request.cookies.get(self.identity.cookie)
+        if not secret or "authorization" in request.headers:
+            return None
+        try:
+            return self.identity.provider.session(secret)
+        except Exception as failed:  # noqa: BLE001  the page of one error is no place for another
+            log.warning("error-page-without-menu class=%s", type(failed).__name__)
+            return None
 
 
 def to_sign_in(request: Request) -> Response:

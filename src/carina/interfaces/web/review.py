@@ -21,7 +21,7 @@ from carina.interfaces.api.problems import status_of
 from carina.interfaces.dicomweb.giving import work
 from carina.interfaces.language import gettext as _
 from carina.interfaces.language import mark, ngettext
-from carina.interfaces.web.pages import Pages
+from carina.interfaces.web.pages import Pages, local_path
 from carina.interfaces.web.words import plural
 from carina.model.principal import Principal
 from carina.node import pixels, review
@@ -85,7 +85,7 @@ def review_routes(node: Node, pages: Pages) -> list[Route]:
             cards=[card(one, who.subject) for one in found[:ROWS]],
             older=address("/review", project=project, after=found[ROWS - 1].id) if len(found) > ROWS else "",
             done=DONE.get(request.query_params.get("done", ""), ""),
-            kept=address("", project=project),
+            kept=address("", project=project, next=back_of(request)),
         )
 
     async def one(request: Request) -> Response:
@@ -119,8 +119,10 @@ def review_routes(node: Node, pages: Pages) -> list[Route]:
             count=len(found),
             changed=sum(1 for each in found if each.changed),
             every_one=every_one,
-            kept=address("", project=project),
-            other=address(f"/review/{this}/header", all="" if every_one else "1", project=project),
+            kept=address("", project=project, next=back_of(request)),
+            other=address(
+                f"/review/{this}/header", all="" if every_one else "1", project=project, next=back_of(request)
+            ),
             actions=ACTIONS,
         )
 
@@ -157,10 +159,11 @@ async def _one(
         boxes=boxes,
         mine=found.decided_by(who.subject),
         opinions=[(opinion, says(opinion)) for opinion in found.opinions],
-        before=address(f"/review/{before}", project=project) if before else "",
-        after=address(f"/review/{after}", project=project) if after else "",
-        kept=address("", project=project),
+        before=address(f"/review/{before}", project=project, next=back_of(request)) if before else "",
+        after=address(f"/review/{after}", project=project, next=back_of(request)) if after else "",
+        kept=address("", project=project, next=back_of(request)),
         project=project,
+        next=back_of(request),
         problem=problem,
         done=DONE.get(request.query_params.get("done", ""), "") if problem is None else "",
     )
@@ -178,6 +181,8 @@ async def _decide(node: Node, pages: Pages, request: Request) -> Response:
         except (BadInput, Conflict) as error:
             return await _one(node, pages, request, error)
     word = "clear" if outcome == "settled" and not boxes else outcome
+    if back_of(request):
+        return RedirectResponse(back_of(request), 303)
     following = await run_in_threadpool(review.next_for, node, who.subject, this, project)
     path = f"/review/{following}" if following else "/review"
     return RedirectResponse(address(path, done=word, project=project), 303)
@@ -253,6 +258,12 @@ def project_of(node: Node, request: Request) -> str:
     """The project that the address names, if this node has it; empty: all."""
     text = request.query_params.get("project", "")
     return text if text in node.projects else ""
+
+
+def back_of(request: Request) -> str:
+    """Where a person came from and is led back to after a decision: `next` of the address, or ""."""
+    asked = request.query_params.get("next", "")
+    return local_path(asked) if asked else ""
 
 
 def address(path: str, **words: str) -> str:

@@ -240,3 +240,17 @@ def test_the_list_says_when_the_text_finder_cannot_start(nora: TestClient, node:
     with node.engine.begin() as connection:
         quarantine.change_reason(connection, waiting, Reason.PIXELS_NOT_CHECKED, FinderUnavailable().message)
     assert "The text finder cannot start. Run the set-up again" in nora.get("/review").text
+
+
+def test_whoever_came_from_quarantine_is_led_back_there_and_never_elsewhere(nora: TestClient, one: str) -> None:
+    page = nora.get(f"/review/{one}?next=/quarantine/text-in-pixels").text
+    assert 'action="/review/' + one + '?next=%2Fquarantine%2Ftext-in-pixels"' in page
+    form = {"csrf": csrf(page), "verdict": "clear", "seen": "0"}
+    assert 'value="//evil' not in nora.get(f"/review/{one}?next=//evil.example").text
+    done = nora.post(f"/review/{one}?next=/quarantine/text-in-pixels", data=form, follow_redirects=False)
+    assert (done.status_code, done.headers["location"]) == (303, "/quarantine/text-in-pixels")
+
+
+def test_an_unknown_address_knows_who_has_signed_in(nora: TestClient) -> None:
+    page = nora.get("/no-such-page", headers={"Accept": "text/html"})
+    assert page.status_code == 404 and 'href="/account"' in page.text
