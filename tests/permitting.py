@@ -66,11 +66,11 @@ class Site:
     def grant(self, *, signed: bool = True, **changes: Any) -> Visa:
         """A permit as after its whole way: the hub's list names it, the node holds it, its data manager agreed."""
         visa = visa_of(self.hub, self.node, changes.pop("dataset", self.dataset), **changes)
-        self.states[visa.id] = "valid"
-        self.say()
-        permits.take_visa(self.node, self.hub.id, make_visa(self.hub.permit_key, visa), now=max(AT, visa.issued))
+        self.states[visa.id], at = "valid", max(AT, visa.issued)
+        self.say(at)
+        permits.take_visa(self.node, self.hub.id, make_visa(self.hub.permit_key, visa), now=at)
         if signed:
-            permits.countersign(self.node, "ana", self.hub.id, visa.id, now=AT)
+            permits.countersign(self.node, "ana", self.hub.id, visa.id, now=at)
         return visa
 
     def end(self, visa: Visa) -> None:
