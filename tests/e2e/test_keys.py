@@ -60,6 +60,7 @@ def test_a_data_manager_discards_what_waits_and_takes_it_back(console: Page) -> 
 
 def test_a_data_manager_narrows_the_audit_trail_and_takes_it_along(console: Page) -> None:
     press(console, "nav a[href='/audit']")
+    press(console, "summary:has-text('Narrow the trail')")
     press_until(console, "Tab", "select#action")
     console.keyboard.type("quarantine-r".replace("-", " "))
     press(console, "main button:has-text('Show')")
