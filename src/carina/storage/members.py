@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Text, and_, case, cast, exists, func, select
+from sqlalchemy.sql.selectable import Subquery
 
 from carina.model.cohort import Query
 from carina.model.ids import DatasetIri, ProjectId
@@ -120,5 +122,11 @@ def _of_study(members: Members, of: FromClause, matches: ColumnElement[bool]) ->
 def _series_matches(members: Members, query: Query, of: FromClause) -> ColumnElement[bool]:
     """Whether the row's series has the query. By UIDs alone, which no two projects share: SQLite would else take an
     index on the project, which all rows have in common."""
-    matched = matching_series([members.project], query)
+    matched = _matching(members.project, query)
     return exists(select(matched.c.series_uid).where(matched.c.series_uid == of.c.series_uid).correlate(of))
+
+
+@lru_cache(256)
+def _matching(project: ProjectId, query: Query) -> Subquery:
+    """What SQLAlchemy makes of a query takes it longer than the database needs to answer."""
+    return matching_series([project], query)
