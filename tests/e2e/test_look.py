@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from tests.e2e.conftest import opened, sign_in
 from tests.looking import NORA, Looking, open_looking, sample_files
 
@@ -121,10 +121,13 @@ def test_the_sheet_opens_a_slice_and_the_header_is_searched(looking: Looking, br
         study_of(page, looking)
         page.get_by_role("link", name="All slices").click()
         expect(page.locator(".mosaic img")).to_have_js_property("complete", True)
+        late: list[Route] = []
+        page.route(re.compile("quicklook"), lambda route: late.append(route))
         page.get_by_role("link", name="Slice 4").focus()
         page.keyboard.press("Enter")
         expect(page.locator("[data-number]")).to_have_text("4 / 10")
-        page.locator("#header summary").click()
+        page.locator("#header summary").click()  # before the page's script has come
+        late[0].continue_()
         rows = page.locator("#header tbody tr:visible")
         expect(rows.first).to_be_visible()
         page.get_by_label("Find in the header").fill("pixel spacing")

@@ -66,6 +66,7 @@ export const headerOf = (section, { address, texts }) => {
   search.form?.addEventListener("submit", (event) => { event.preventDefault(); load(); });
   for (const one of section.querySelectorAll("[data-without]")) one.hidden = true;
   if (panel.open && body.rows.length) shown = address(); // the server has written it
+  else load(); // opened before this script ran
   return {
     moved: () => {
       clearTimeout(timer);
