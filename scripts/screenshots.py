@@ -2,7 +2,7 @@
 
     python scripts/screenshots.py [--folder FOLDER] [--out FOLDER]
 
-Names are the same each time; pictures are reduced to 64 colours, so that all of them stay small.
+Names are the same each time; pictures are WebP, so that medical images keep their greys and all of them stay small.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ CHROMIUM = os.environ.get("CARINA_CHROMIUM") or shutil.which("chromium") or "/us
 FLAGS = ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
 WEBGL = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 READY_WITHIN = 300.0  # s
-LARGEST, LARGEST_ALL = 80_000, 4_000_000  # bytes of one picture, of all
+LARGEST, LARGEST_ALL = 130_000, 5_000_000  # bytes of one picture, of all
 TALLEST = 2400  # CSS pixels; a longer page is cut
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
@@ -65,6 +67,39 @@ HUB_RESEARCHER = (
 HUB_COMMITTEE = (Shot("hub-committee", "/committee", "Hub: an access committee"),)
 
 
+@dataclass(frozen=True)
+class Behind:
+    """The page behind the first such link of another, or of the page behind the first `via` of that."""
+
+    name: str
+    at: str
+    link: str
+    title: str
+    via: str = ""
+
+
+OF_DATASET = "a[href^='/datasets/urn']"
+RESEARCHER_BEHIND = (
+    Behind("hub-request-new", "/datasets", "a[href^='/requests/new']", "Hub: asking for access", OF_DATASET),
+    Behind("hub-request", "/requests", "main a[href^='/requests/']:not([href*='new'])", "Hub: a request"),
+    Behind("hub-permit", "/permits", "main a[href^='/permits/']", "Hub: a permit"),
+    Behind("hub-run-new", "/runs", "main a[href^='/runs/new']", "Hub: starting an analysis"),
+    Behind("hub-run", "/runs", "main a[href^='/runs/']:not([href*='new'])", "Hub: an analysis"),
+)
+COMMITTEE_BEHIND = (Behind("hub-decision", "/committee", "main a[href^='/committee/']", "Hub: a decision"),)
+CONSOLE_BEHIND = (
+    Behind("console-study", "/studies", "main th a[href^='/studies/']", "Console: a study"),
+    Behind("console-heap", "/quarantine", "main h2 a[href^='/quarantine/']", "Console: what waits for one reason"),
+    Behind("console-discarded", "/quarantine", "main a[href='/quarantine/discarded']", "Console: what was discarded"),
+    Behind("console-reading", "/review", "main a[href^='/review/']", "Console: reading an image"),
+    Behind("console-dataset", "/datasets", "main a[href^='/datasets/urn']", "Console: a dataset"),
+    Behind("console-dataset-new", "/datasets", "main a[href='/datasets/new']", "Console: a new dataset"),
+    Behind("console-forget", "/datasets", "main a[href='/forget']", "Console: forgetting a person"),
+    Behind("console-permit", "/permits", "main a[href^='/permits/']", "Console: a permit"),
+    Behind("console-permit-use", "/asked", "main a[href^='/asked/permits/']", "Console: what left under a permit"),
+)
+
+
 def console_shots(page: Page, url: str) -> list[Shot]:
     """The pages of the console's menu, as it is."""
     page.goto(url)
@@ -88,10 +123,11 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
         taken = take_all(browser, state, given.out)
         browser.close()
-    for old in set(given.out.glob("*.png")) - {given.out / f"{name}.png" for name, _ in taken}:
+    made = {_file(given.out, name) for name, _ in taken}
+    for old in {*given.out.glob("*.png"), *given.out.glob("*.webp")} - made:
         old.unlink()
     write_index(given.out, taken)
-    total = sum((given.out / f"{name}.png").stat().st_size for name, _ in taken)
+    total = sum(file.stat().st_size for file in made)
     print(f"{len(taken)} pictures, {total / 1e6:.2f} MB, in {given.out}")
     if total > LARGEST_ALL:
         sys.exit("The pictures are too large together.")
@@ -135,25 +171,34 @@ def _used(folder: Path, ready: dict[str, Any]) -> dict[str, Any]:
 def take_all(browser: Browser, state: dict[str, Any], out: Path) -> list[tuple[str, str]]:
     """Each page in each of its looks; gives the pictures' names with their titles, in the order of the index."""
     hub, node = state["hub"]["url"], state["nodes"][0]
-    taken = _tour(browser, out, hub, None, list(HUB_OPEN))
-    with _signed_in(browser, hub, _account(state, "hub", "researcher")) as page:
-        dataset = _first(page, f"{hub}/datasets", "a[href^='/datasets/urn']")
-    if dataset:
-        taken += _tour(browser, out, hub, None, [Shot("hub-dataset", dataset, "Hub: a dataset")])
-    taken += _tour(browser, out, hub, _account(state, "hub", "researcher"), list(HUB_RESEARCHER))
-    taken += _tour(browser, out, hub, _account(state, "hub", "committee"), list(HUB_COMMITTEE))
+    researcher, committee = (_account(state, "hub", role) for role in ("researcher", "committee"))
     manager = _account(state, node["key"], "data-manager")
-    with _signed_in(browser, node["url"], manager) as page:
-        shots = console_shots(page, node["url"])
-        for name, at, link in (
-            ("dataset", "/datasets", "a[href^='/datasets/urn']"),
-            ("heap", "/quarantine", "main table a"),
-        ):
-            found = _first(page, f"{node['url']}{at}", link)
-            if found:
-                shots.append(Shot(f"console-{name}", found, f"Console: {name}"))
+    behind = (Behind("hub-dataset", "/datasets", OF_DATASET, "Hub: a dataset"),)
+    taken = _tour(browser, out, hub, None, [*HUB_OPEN, *_behind(browser, hub, None, behind)])
+    for account, shots, more in (
+        (researcher, HUB_RESEARCHER, RESEARCHER_BEHIND),
+        (committee, HUB_COMMITTEE, COMMITTEE_BEHIND),
+    ):
+        taken += _tour(browser, out, hub, account, [*shots, *_behind(browser, hub, account, more)])
     taken += _images(browser, state, out)
-    return taken + _tour(browser, out, node["url"], manager, shots)
+    with _signed_in(browser, node["url"], manager) as page:
+        shown = console_shots(page, node["url"])
+    return taken + _tour(
+        browser, out, node["url"], manager, shown + _behind(browser, node["url"], manager, CONSOLE_BEHIND)
+    )
+
+
+def _behind(browser: Browser, url: str, account: tuple[str, str] | None, all_of: tuple[Behind, ...]) -> list[Shot]:
+    """Where these pages are now; one without a link is told and left out."""
+    found: list[Shot] = []
+    with _signed_in(browser, url, account) as page:
+        for one in all_of:
+            at = _first(page, f"{url}{one.at}", one.via) if one.via else one.at
+            if path := _first(page, f"{url}{at}", one.link):
+                found.append(Shot(one.name, path, one.title))
+            else:
+                print(f"{one.name}: {one.at} has no link to such a page now.")
+    return found
 
 
 def _images(browser: Browser, state: dict[str, Any], out: Path) -> list[tuple[str, str]]:
@@ -167,13 +212,8 @@ def _images(browser: Browser, state: dict[str, Any], out: Path) -> list[tuple[st
             page.locator("form[action$='/open'] button").click()
             page.wait_for_url("**/datasets/urn:*")
             dataset = page.url
-            study = (
-                page.locator("tr, li")
-                .filter(has_text="CT")
-                .filter(has_text="SEG")
-                .locator("a[href*='/studies/']")
-                .first
-            )
+            rows = page.locator("tr").filter(has_text=re.compile(r"\bCT, (PT, )?SEG\b"))
+            study = rows.locator("th a").first
             address = dataset.partition("/datasets/")[0] + str(study.get_attribute("href"))
             for name, path, title in (
                 ("images-dataset", dataset, "Images: a dataset"),
@@ -182,7 +222,7 @@ def _images(browser: Browser, state: dict[str, Any], out: Path) -> list[tuple[st
                 ("images-header", f"{address}?header=1", "Images: a header"),
             ):
                 file = f"{name}-{look}" if look else name
-                _take(page, path, out / f"{file}.png")
+                _take(page, path, _file(out, file))
                 taken.append((file, f"{title}, {look}" if look else title))
             button = page.get_by_role("button", name="Open in OHIF")
             if not look and button.count():
@@ -190,8 +230,7 @@ def _images(browser: Browser, state: dict[str, Any], out: Path) -> list[tuple[st
                     button.click()
                 opened.value.locator("canvas").first.wait_for(timeout=60_000)
                 opened.value.wait_for_timeout(15_000)
-                opened.value.screenshot(path=out / "images-ohif.png")
-                _reduce(out / "images-ohif.png")
+                _keep(opened.value.screenshot(), _file(out, "images-ohif"))
                 taken.append(("images-ohif", "Images: OHIF"))
     return sorted(taken)
 
@@ -242,13 +281,13 @@ def _tour(
         with _signed_in(browser, url, account, **options) as page:
             for shot in wanted:
                 name = f"{shot.name}-{look}" if look else shot.name
-                _take(page, f"{url}{shot.path}", out / f"{name}.png")
+                _take(page, f"{url}{shot.path}", _file(out, name))
                 taken[name] = f"{shot.title}, {look}" if look else shot.title
     return sorted(taken.items(), key=lambda one: next(i for i, s in enumerate(shots) if one[0].startswith(s.name)))
 
 
 def _take(page: Page, url: str, file: Path) -> None:
-    """One picture of the page, at most so tall; fewer colours, then less of its end, until it is small enough."""
+    """One picture of the page, at most so tall."""
     answer = page.goto(url)
     if answer is None or answer.status >= 400:
         sys.exit(f"{url} answers with {answer.status if answer else 'nothing'}.")
@@ -259,26 +298,28 @@ def _take(page: Page, url: str, file: Path) -> None:
     size = page.viewport_size or DESKTOP
     height = min(TALLEST, int(page.evaluate("document.documentElement.scrollHeight")))
     clip = {"x": 0, "y": 0, "width": size["width"], "height": max(size["height"], height)}
-    page.screenshot(path=file, full_page=True, clip=clip)  # type: ignore[arg-type]
-    _reduce(file)
+    _keep(page.screenshot(full_page=True, clip=clip), file)  # type: ignore[arg-type]
 
 
-def _reduce(file: Path) -> None:
-    with Image.open(file) as picture:
-        plain = picture.convert("RGB")
-    for tall in (plain.height, 1600, 900):
-        part = plain.crop((0, 0, plain.width, min(tall, plain.height)))
-        for colours in (64, 32, 16):
-            part.quantize(colours, dither=Image.Dither.NONE).save(file, optimize=True)
-            if file.stat().st_size <= LARGEST:
-                return
+def _file(out: Path, name: str) -> Path:
+    return out / f"{name}.webp"
+
+
+def _keep(picture: bytes, file: Path) -> None:
+    """Write a picture as WebP, as good as so many bytes let it be."""
+    with Image.open(BytesIO(picture)) as opened:
+        plain = opened.convert("RGB")
+    for quality in (75, 60, 45, 30):
+        plain.save(file, quality=quality, method=6)
+        if file.stat().st_size <= LARGEST:
+            return
     sys.exit(f"{file.name} stays larger than {LARGEST} bytes.")
 
 
 def write_index(out: Path, taken: list[tuple[str, str]]) -> None:
     """README.md with all pictures."""
     lines = ["# What the pages look like", "", "Made by `make screenshots` from the demonstration; do not edit.", ""]
-    lines += [f"## {title}\n\n![{title}]({name}.png)\n" for name, title in taken]
+    lines += [f"## {title}\n\n![{title}]({name}.webp)\n" for name, title in taken]
     (out / "README.md").write_text("\n".join(lines), encoding="utf-8")
 
 

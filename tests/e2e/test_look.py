@@ -122,7 +122,7 @@ def test_the_sheet_opens_a_slice_and_the_header_is_searched(looking: Looking, br
         page.get_by_role("link", name="All slices").click()
         expect(page.locator(".mosaic img")).to_have_js_property("complete", True)
         late: list[Route] = []
-        page.route(re.compile("quicklook"), lambda route: late.append(route))
+        page.route(re.compile("quicklook"), lambda route: late.insert(0, route))
         page.get_by_role("link", name="Slice 4").focus()
         page.keyboard.press("Enter")
         expect(page.locator("[data-number]")).to_have_text("4 / 10")

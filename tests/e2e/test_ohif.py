@@ -15,7 +15,7 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, Response
+from playwright.sync_api import Browser, Page, Response, expect
 from sqlalchemy import select
 from tests.contoured import RED, structure_set
 from tests.looking import Looking, open_looking, sample_files
@@ -47,16 +47,35 @@ pytestmark = [
 
 @pytest.fixture
 def looking(tmp_path: Path) -> Iterator[Looking]:
-    """A CT, its slices compressed in turns, with a segmentation and a structure set."""
+    """A CT, its slices compressed in turns, with a segmentation and a structure set; another segmentation of images
+    that are elsewhere."""
     files = list(sample_files(1, "CT", "SEG"))
     kinds = [pydicom.dcmread(BytesIO(data), specific_tags=["Modality"]).Modality for data in files]
     slices = [data for data, kind in zip(files, kinds, strict=True) if kind == "CT"]
     packed = [transcoded(data, syntax) for data, syntax in zip(slices, cycle(COMPRESSED), strict=False)]
     others = [data for data, kind in zip(files, kinds, strict=True) if kind != "CT"]
-    sent = [*packed, *others, structure_set(slices)]
+    sent = [*packed, *others, structure_set(slices), _of_elsewhere(others[0])]
     research = {LUNG: Project(LUNG, "Lung", load_profile("research"), "HOSPITAL")}
     with open_looking(tmp_path, sent, projects=research) as opened:
         yield opened
+
+
+def _of_elsewhere(data: bytes) -> bytes:
+    """The segmentation as a series of its own, of images that nobody has sent."""
+    made = pydicom.dcmread(BytesIO(data))
+    made.SeriesInstanceUID += ".9"
+    made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = f"{made.SOPInstanceUID}.9"
+    made.SeriesNumber, made.FrameOfReferenceUID = 900, f"{made.FrameOfReferenceUID}.9"
+    for series in made.ReferencedSeriesSequence:
+        series.SeriesInstanceUID += ".9"
+        for image in series.ReferencedInstanceSequence:
+            image.ReferencedSOPInstanceUID += ".9"
+    for frame in made.PerFrameFunctionalGroupsSequence:
+        for source in (one for image in frame.DerivationImageSequence for one in image.SourceImageSequence):
+            source.ReferencedSOPInstanceUID += ".9"
+    written = BytesIO()
+    made.save_as(written)
+    return written.getvalue()
 
 
 def test_a_study_shows_in_ohif_with_its_segmentation_and_structures_until_the_permit_ends(
@@ -91,6 +110,10 @@ def test_a_study_shows_in_ohif_with_its_segmentation_and_structures_until_the_pe
 
         shown.get_by_text("RTSTRUCT", exact=True).first.dblclick()
         assert _until(looking, shown, lambda picture: _near(picture, RED) > 60), "no contour"
+
+        shown.get_by_text("SEG", exact=True).nth(1).dblclick()
+        notice = shown.get_by_text("The images to which this series belongs are not in the study.")
+        expect(notice).to_be_visible(timeout=15_000)
 
         elsewhere = {url for url in [*asked, *more] if not url.startswith((looking.outside, "blob:", "data:"))}
         assert elsewhere == set()

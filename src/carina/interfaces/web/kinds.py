@@ -46,6 +46,11 @@ def first_images(series: Sequence[SeriesSeen]) -> str:
     return next((one.uid for one in (*images, *shown)), "")
 
 
+def has_images(series: Iterable[SeriesSeen]) -> bool:
+    """Whether a radiology viewer finds something to show: what belongs to images elsewhere is nothing by itself."""
+    return any(one.modality == "RTDOSE" or one.modality not in WHAT for one in series)
+
+
 def objects(series: Sequence[SeriesSeen]) -> list[tuple[str, str]]:
     """What the study holds beside images: each kind once."""
     held = dict.fromkeys(one.modality for one in series)

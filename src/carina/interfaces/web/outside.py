@@ -34,6 +34,7 @@ from carina.model.permit import Action, Visa
 from carina.model.principal import Principal
 from carina.node import datasets, look, permits, visits
 from carina.node.authorise import Grant, authorise, check
+from carina.node.look import StudySeen
 from carina.node.retrieve import may_retrieve
 from carina.node.site import Node
 from carina.node.visits import Visit
@@ -139,7 +140,7 @@ def _look_routes(node: Node, identity: Visitors, pages: Pages) -> list[Route]:
             snippet = series_snippet(
                 opened.visa.issuer, opened.visit.permit, study.uid, shown["chosen"], retrieve=retrieve
             )
-        context = {"snippet": snippet, "viewer": _viewer_for(opened)}
+        context = {"snippet": snippet, "viewer": _viewer_for(opened, study)}
         return await show(request, "outside/study.html", opened, study=study, **shown, **context)
 
     async def access(request: Request) -> Response:
@@ -162,11 +163,13 @@ def _look_routes(node: Node, identity: Visitors, pages: Pages) -> list[Route]:
     ]
 
 
-def _viewer_for(opened: Open) -> str:
-    """Whether the visitor can open OHIF: "open", "not-allowed", or "absent" where the node has none."""
+def _viewer_for(opened: Open, study: StudySeen) -> str:
+    """Whether the visitor can open OHIF: "open", "not-allowed", "no-images", or "absent" where the node has none."""
     if viewer() is None:
         return "absent"
-    return "open" if "retrieve" in opened.visa.actions else "not-allowed"
+    if "retrieve" not in opened.visa.actions:
+        return "not-allowed"
+    return "open" if kinds.has_images(study.series) else "no-images"
 
 
 async def open_dataset(node: Node, identity: Visitors, request: Request) -> Open:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 from starlette.testclient import TestClient
+from tests.looking import sample_files
 from tests.permitting import Site
 from tests.support import ct
 from tests.visiting import browser, enter, open_images
@@ -172,3 +176,14 @@ def test_who_leaves_the_dataset_leaves_its_viewers_too(client: TestClient, site:
     csrf = page.split('name="csrf" value="')[1].split('"')[0]
     assert client.post(f"/datasets/{site.dataset}/leave", data={"csrf": csrf}).status_code == 303
     assert client.get(f"{prefix}/access").status_code in (401, 403)
+
+
+def test_a_study_without_images_says_why_it_does_not_open_in_ohif(tmp_path: Path) -> None:
+    masks = (data for data in sample_files(1, "SEG") if dcmread(BytesIO(data)).Modality == "SEG")
+    with open_images(tmp_path, masks) as alone, browser(alone) as client:
+        visa = alone.grant()
+        enter(client, alone, visa)
+        [study] = studies(alone, visa)
+        page = client.get(f"/datasets/{alone.dataset}/studies/{study}").text
+        assert "this study has none here" in page
+        assert "Open in OHIF" not in page

@@ -1,10 +1,10 @@
-// What a node adds to OHIF: a way back, and the end of it when the node says that the permit holds no longer, or says
-// nothing.
+// What a node adds to OHIF: a way back, a sentence where OHIF would show nothing, and the end of it when the node says
+// that the permit holds no longer, or says nothing.
 "use strict";
 
 (() => {
   const SILENCE = 40_000; // ms without a word from the node, after which the images are hidden
-  const { access, ended, poll, title, text, again } = document.body.dataset;
+  const { access, ended, poll, title, text, again, missing } = document.body.dataset;
   const { back, text: backText, note, language } = window.carina;
   let heard = Date.now();
 
@@ -21,6 +21,25 @@
       `← ${backText} · ${note}`,
     ),
   };
+
+  // OHIF asks this when a segmentation's or structure set's images are not there; it would show an empty place.
+  const say = (sentence) => {
+    const there = document.getElementById("carina-notice");
+    const notice = there ?? document.createElement("p");
+    notice.id = "carina-notice";
+    notice.setAttribute("role", "status");
+    notice.textContent = sentence;
+    notice.style.cssText = "position: fixed; left: 50%; top: 40%; transform: translateX(-50%); max-width: 30rem; "
+      + "padding: 1rem 1.5rem; font: 1rem system-ui; color: #fff; background: #16202b; border: 1px solid #9fd8ea; z-index: 9";
+    if (!there) document.body.append(notice);
+    clearTimeout(Number(notice.dataset.timer));
+    notice.dataset.timer = setTimeout(() => notice.remove(), 10_000);
+  };
+  const withoutImages = () => {
+    say(missing);
+    return { handled: true };
+  };
+  window.config.customizationService = { global: { missingReferenceDisplaySetHandler: { $set: withoutImages } } };
 
   const close = () => {
     const page = document.createElement("main");
