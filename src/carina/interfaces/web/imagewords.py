@@ -72,4 +72,7 @@ def window_label(window: Preset) -> str:
 
 
 def _amount(value: float) -> str:
-    return number(round(value)).replace("-", "\u2212") if abs(value) >= 10 else decimal(value)
+    if abs(value) >= 10 or float(value).is_integer():
+        return number(round(value)).replace("-", "\u2212")
+    text = decimal(value)
+    return text if "e" in text else text.rstrip("0")
