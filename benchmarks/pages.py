@@ -7,6 +7,7 @@ and outside, of a researcher with a permit for all of them, within one process.
 from __future__ import annotations
 
 import argparse
+import gc
 import re
 import statistics
 import tempfile
@@ -99,6 +100,8 @@ def outside(folder: Path, count: int, times: int) -> list[Row]:
             study = connection.execute(select(studies.c.study_uid).limit(1)).scalar_one()
         page = f"/datasets/{site.dataset}"
         paths = ["/", page, f"{page}/studies/{study}", *looks(f"{page}/studies/{study}")]
+        gc.collect()
+        gc.freeze()  # as the listener does once it is ready
         return rows(client, paths, times, "outside, at rest")
 
 
