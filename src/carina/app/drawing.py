@@ -1,6 +1,7 @@
 """Processes that decode and draw frames, so that the server's own goes on with other requests meanwhile.
 
 They know nothing of the archive: each is given the header and the stored bytes of one frame, and returns a picture.
+The decoders' input is foreign, so the kernel refuses them sockets.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import resource
 import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor
@@ -16,6 +18,7 @@ from multiprocessing.connection import wait
 
 from pydicom import Dataset
 
+from carina.dicom.enclosure import close_network
 from carina.dicom.rendering import Drawing
 from carina.errors import Busy
 from carina.node.pictures import draw_here
@@ -89,7 +92,9 @@ def one_frame(header: Dataset, number: int) -> Dataset:
 
 
 def _begin() -> None:
-    """In each process: the server decides when it ends, and other work comes first."""
+    """In each process: no network, the server decides when it ends, and other work comes first."""
+    close_network()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(NICE)
     threading.Thread(target=_end_with_server, daemon=True).start()

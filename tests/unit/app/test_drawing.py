@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -44,6 +45,13 @@ def test_errors_are_told_as_the_servers_own(drawers: Drawers) -> None:
     header, stored = image()
     with pytest.raises(InvalidInstance):
         drawers.draw(header, stored[:10], 1, {})
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux does it")
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6, socket.AF_UNIX])
+def test_the_kernel_refuses_a_process_that_draws_sockets(drawers: Drawers, family: socket.AddressFamily) -> None:
+    with pytest.raises(PermissionError):
+        drawers._pool.submit(socket.socket, family).result()
 
 
 def test_a_killed_process_is_replaced_and_the_picture_drawn(drawers: Drawers) -> None:

@@ -9,19 +9,16 @@ Models: PP-OCRv4, in the package rapidocr-onnxruntime.
 
 from __future__ import annotations
 
-import ctypes
 import os
-import platform
 import resource
-import signal
 import struct
-import sys
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from carina.deid.pixels.technical import SURE, is_technical
+from carina.dicom.enclosure import close_network
 
 Picture = np.ndarray[Any, Any]
 REQUEST = struct.Struct("<IIBB")  # rows, columns, samples (1 or 3), whether text must be legible
@@ -34,9 +31,6 @@ TALL, TALLEST, LEAST_TALL = 0.08, 0.125, 30  # of the picture's shorter side, an
 SEEN = 0.35  # how sure the model must be of a place: lines written over one another look less like text
 GUESSED, LEGIBLE = 0.45, 0.6  # how sure a reading must be, from 0 to 1
 _FEWEST_SIGNS = 3  # different ones, for a text to be legible
-_DEATH_SIGNAL, _NO_NEW_PRIVILEGES, _SECCOMP = 1, 38, 22  # prctl(2)
-_SOCKETS = {"x86_64": (0xC000003E, (41, 425)), "aarch64": (0xC00000B7, (198, 425))}
-"""By machine: its number in audit.h, and its calls socket and io_uring_setup."""
 
 
 def main() -> None:
@@ -59,32 +53,7 @@ def enclose() -> None:
         raise OSError("onnxruntime must not be loaded without ORT_DISABLE_TELEMETRY=1")
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform != "linux" or platform.machine() not in _SOCKETS:
-        return  # elsewhere the variable alone keeps it silent
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_DEATH_SIGNAL, signal.SIGKILL)
-    machine, calls = _SOCKETS[platform.machine()]
-    filters = _program(machine, calls)
-    program = _Program(len(filters) // 8, filters)
-    if libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) or libc.prctl(_SECCOMP, 2, ctypes.byref(program), 0, 0):
-        raise OSError(ctypes.get_errno(), "the network cannot be closed to the text finder")
-
-
-class _Program(ctypes.Structure):
-    _fields_ = (("length", ctypes.c_ushort), ("filters", ctypes.c_char_p))
-
-
-def _program(machine: int, calls: tuple[int, ...]) -> bytes:
-    """A filter (seccomp(2)) that answers these calls, and all of another machine's, with EPERM."""
-
-    def line(code: int, true: int, false: int, value: int) -> bytes:
-        return struct.pack("<HBBI", code, true, false, value)
-
-    load, equal, give = 0x20, 0x15, 0x06
-    allow, refuse = line(give, 0, 0, 0x7FFF0000), line(give, 0, 0, 0x00050001)
-    lines = [line(load, 0, 0, 4), line(equal, 0, len(calls) + 2, machine), line(load, 0, 0, 0)]
-    lines += [line(equal, len(calls) - number, 0, call) for number, call in enumerate(calls)]
-    return b"".join([*lines, allow, refuse])
+    close_network()
 
 
 def detector() -> Callable[[Picture, bool], list[tuple[int, ...]]]:
