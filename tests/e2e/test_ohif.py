@@ -9,7 +9,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from itertools import cycle
-from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -18,6 +17,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, Response, expect
 from sqlalchemy import select
 from tests.contoured import RED, structure_set
+from tests.e2e.conftest import opened
 from tests.looking import Looking, open_looking, sample_files
 from tests.support import LUNG
 
@@ -45,8 +45,8 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def looking(tmp_path: Path) -> Iterator[Looking]:
+@pytest.fixture(scope="module")
+def looking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looking]:
     """A CT, its slices compressed in turns, with a segmentation and a structure set; another segmentation of images
     that are elsewhere."""
     files = list(sample_files(1, "CT", "SEG"))
@@ -56,8 +56,8 @@ def looking(tmp_path: Path) -> Iterator[Looking]:
     others = [data for data, kind in zip(files, kinds, strict=True) if kind != "CT"]
     sent = [*packed, *others, structure_set(slices), _of_elsewhere(others[0])]
     research = {LUNG: Project(LUNG, "Lung", load_profile("research"), "HOSPITAL")}
-    with open_looking(tmp_path, sent, projects=research) as opened:
-        yield opened
+    with open_looking(tmp_path_factory.mktemp("site"), sent, projects=research) as site:
+        yield site
 
 
 def _of_elsewhere(data: bytes) -> bytes:
@@ -76,6 +76,34 @@ def _of_elsewhere(data: bytes) -> bytes:
     written = BytesIO()
     made.save_as(written)
     return written.getvalue()
+
+
+def test_images_are_hidden_when_the_node_says_nothing_for_forty_seconds(looking: Looking, browser: Browser) -> None:
+    with opened(browser) as page:
+        looking.enter(page)
+        page.goto(f"{looking.dataset}/studies/{_study(looking)}")
+        action = page.locator("form[action$='/ohif']").get_attribute("action")
+        page.evaluate("document.querySelector(\"form[action$='/ohif']\").removeAttribute('target')")
+        page.clock.install()
+        page.route("**/*.bundle.*.js", lambda route: route.abort())  # what the node adds is enough for this
+        page.get_by_role("button", name="Open in OHIF").click()
+        page.wait_for_url(f"**{str(action).removesuffix('/ohif').split('/studies/')[1]}/viewer**")
+        heading = page.get_by_role("heading", name="The images are closed")
+        _goes_by(page, 60)  # the node answers
+        expect(heading).to_have_count(0)
+        page.route("**/access", lambda route: route.abort())
+        _goes_by(page, 30)
+        expect(heading).to_have_count(0)
+        _goes_by(page, 20)
+        expect(heading).to_be_visible()
+        expect(page.get_by_role("link", name="Load the page again")).to_be_visible()
+
+
+def _goes_by(page: Page, seconds: int) -> None:
+    """Time by the page's clock, with a moment of the real one for each request to be answered."""
+    for _ in range(0, seconds, 5):
+        page.clock.run_for(5_000)
+        page.wait_for_timeout(100)
 
 
 def test_a_study_shows_in_ohif_with_its_segmentation_and_structures_until_the_permit_ends(
@@ -126,7 +154,7 @@ def test_a_study_shows_in_ohif_with_its_segmentation_and_structures_until_the_pe
 def _ends(looking: Looking, shown: Page) -> None:
     """All is closed once the hub has ended the permit."""
     place = shown.evaluate("window.config.dataSources[0].configuration.wadoRoot")
-    [permit] = looking.site.states
+    permit = list(looking.site.states)[-1]
     looking.site.states[permit] = "ended"
     looking.site.say(now())
     shown.wait_for_url("**/ended", timeout=20_000)
