@@ -55,6 +55,7 @@ NOT_SHOWN = (
     "interfaces/api/evidence.py",
     "interfaces/api/exports.py",
     "interfaces/api/requests.py",
+    "interfaces/api/review.py",
     "node/aliases.py",
     "node/fetch.py",
     "node/membership.py",

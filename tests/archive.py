@@ -7,12 +7,16 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
+from pydicom import dcmread
 from starlette.applications import Starlette
 from starlette.routing import Mount
+from tests.stored import clean
 from tests.support import LUNG, SCANNER, make_node
 
+from carina.dicom.describe import described
 from carina.interfaces import listener
 from carina.interfaces.api.identity import Identity, MemoryAccounts
 from carina.interfaces.api.problems import exception_handlers
@@ -21,11 +25,14 @@ from carina.interfaces.api.visitors import visitors
 from carina.interfaces.dicomweb.opening import by_staff
 from carina.interfaces.dicomweb.outside import dataset_dicomweb_routes
 from carina.interfaces.dicomweb.routes import dicomweb_routes, store_routes
+from carina.model.ids import Uid
 from carina.model.instance import Source
 from carina.model.principal import Principal
 from carina.node import worker
 from carina.node.ingest import receive
+from carina.node.preparing import _entry
 from carina.node.site import Node
+from carina.storage.indexing import add_all
 
 PACS = Source("token", "pacs")
 SENDER, READER, STRANGER = "sender-secret", "reader-secret", "stranger-secret"
@@ -101,3 +108,25 @@ def message(parts: Iterable[bytes], boundary: str = "edge", media: str = "applic
     """A body of several parts, as a sender writes it."""
     pieces = [f"--{boundary}\r\nContent-Type: {media}\r\n\r\n".encode() + part + b"\r\n" for part in parts]
     return b"".join(pieces) + f"--{boundary}--\r\n".encode()
+
+
+def keep(node: Node, data: bytes) -> tuple[str, str, str]:
+    """Put a file as it is into the archive, as if it were de-identified: what ingestion may refuse. Its UIDs: of the
+    study, the series, its own.
+    """
+    header = dcmread(BytesIO(data), stop_before_pixels=True)
+    uids = (str(header.StudyInstanceUID), str(header.SeriesInstanceUID), str(header.SOPInstanceUID))
+    plain = clean(patient=str(header.PatientID), modality=str(header.Modality), source=uids[2], data=data)
+    kept = replace(
+        plain,
+        study_uid=Uid(uids[0]),
+        series_uid=Uid(uids[1]),
+        uid=Uid(uids[2]),
+        sop_class_uid=str(header.SOPClassUID),
+        transfer_syntax_uid=str(header.file_meta.TransferSyntaxUID),
+    )
+    content = node.instances.put(kept)
+    entry = _entry(kept, content, len(data), described(data), None)
+    with node.engine.begin() as connection:
+        add_all(connection, [entry])
+    return uids

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, expect
+from tests.archive import keep
 from tests.e2e.conftest import opened, sign_in
 from tests.looking import NORA, Looking, open_looking, sample_files
+from tests.support import ct
 
 pytestmark = pytest.mark.browser
 
@@ -28,6 +33,17 @@ DIFFERENCE = """async () => {
     return theirs.length === ours.length ? theirs.filter((shade, place) => shade !== ours[place]).length : -1;
 }"""
 """Of how many pixels the canvas and the node's picture for the same window are not the same; −1: of another size."""
+
+PLAYED = """() => new Promise((done) => {
+    const [shown, frames] = [document.querySelector("[data-number]"), []];
+    new MutationObserver((_, watch) => {
+        frames.push(Number.parseInt(shown.textContent));
+        if (frames.length < 15) return;
+        watch.disconnect();
+        done(frames);
+    }).observe(shown, { childList: true });
+})"""
+"""The numbers of the next 15 frames that are shown."""
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +149,70 @@ def test_the_sheet_opens_a_slice_and_the_header_is_searched(looking: Looking, br
         page.get_by_label("Find in the header").fill("pixel spacing")
         expect(rows).to_have_count(1)
         expect(rows).to_contain_text("PixelSpacing")
+
+
+def film(looking: Looking) -> str:
+    """The address of a study inside that is a film of 12 frames, each brighter than the one before."""
+    pixels = np.repeat(np.arange(12, dtype="<i2") * 100, 16 * 16).tobytes()
+    elements = {"NumberOfFrames": 12, "FrameTime": 50, "PixelData": pixels, "WindowCenter": -500, "WindowWidth": 1200}
+    study, series, _ = keep(looking.site.node, ct("FILM", size=16, elements=elements))
+    return f"{looking.inside}/studies/{study}?series={series}"
+
+
+def touches(page: Page, *steps: tuple[str, list[tuple[float, float]]]) -> None:
+    """Fingers on the screen: `touchStart`, `touchMove` or `touchEnd`, and where they all are."""
+    session = page.context.new_cdp_session(page)
+    for kind, points in steps:
+        places = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
+
+
+def test_a_film_plays_and_fingers_go_through_enlarge_and_fit(tmp_path: Path, browser: Browser) -> None:
+    with open_looking(tmp_path, [ct(size=8)]) as looking, opened(browser, has_touch=True) as page:
+        sign_in(page, looking.inside, NORA)
+        page.goto(film(looking))
+        stage, shown = page.locator("#stage"), page.locator("[data-number]")
+        expect(stage).to_have_class(re.compile("live"))
+        play = page.get_by_role("button", name="Play")
+        seen = number(page)
+        expect(page.locator("[data-rate]")).to_have_value("20")
+        play.click()
+        expect(shown).not_to_have_text(seen)
+        expect(page.get_by_role("button", name="Pause")).to_have_attribute("aria-pressed", "true")
+        frames = page.evaluate(PLAYED)
+        assert set(frames) == set(range(1, 13))
+        assert {(after - before) % 12 for before, after in itertools.pairwise(frames)} == {1}
+        stage.focus()
+        page.keyboard.press("Space")
+        expect(page.get_by_role("button", name="Play")).to_have_attribute("aria-pressed", "false")
+        page.keyboard.press("Home")
+        expect(shown).to_have_text("1 / 12")
+
+        box = stage.bounding_box()
+        assert box is not None
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        down: list[tuple[str, list[tuple[float, float]]]] = [("touchMove", [(x, y + 10 * n)]) for n in range(1, 9)]
+        touches(page, ("touchStart", [(x, y)]), *down, ("touchEnd", []))
+        expect(shown).to_have_text("4 / 12")
+        wide = page.locator(".plane").bounding_box()
+        apart: list[tuple[str, list[tuple[float, float]]]] = [
+            ("touchMove", [(x - n, y), (x + n, y)]) for n in range(40, 85, 5)
+        ]
+        touches(page, ("touchStart", [(x - 40, y), (x + 40, y)]), *apart, ("touchEnd", []))
+        large = page.locator(".plane").bounding_box()
+        assert wide is not None
+        assert large is not None
+        assert large["width"] == pytest.approx(2 * wide["width"], rel=0.05)
+        expect(shown).to_have_text("4 / 12")
+        for _ in range(2):
+            touches(page, ("touchStart", [(x, y)]), ("touchEnd", []))
+        expect(stage).not_to_have_class(re.compile("large"))
+
+        page.keyboard.press("f")
+        expect(page.locator(":fullscreen #stage")).to_be_visible()
+        stage.focus()
+        page.keyboard.press("f")
+        expect(page.locator(":fullscreen")).to_have_count(0)
 
 
 def test_without_javascript_slices_windows_sheet_and_header_work(looking: Looking, browser: Browser) -> None:

@@ -8,23 +8,26 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 
 from sqlalchemy import Engine, make_url, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from carina.app import surroundings
+from carina.app.around import around
 from carina.app.doctor_records import records
-from carina.app.doctor_serving import addresses, certificates, listeners
-from carina.app.site import journal_of
+from carina.app.doctor_serving import addresses, certificates, is_served, listeners
+from carina.app.site import journal_of, open_node
 from carina.deid.pixels.finder import finder_version
 from carina.deid.profile import load_profile
 from carina.errors import BadSettings, CarinaError, FinderUnavailable
 from carina.interfaces.web.assets import wrong_assets
 from carina.model.keys import KeyRing, check_value, key_names
+from carina.node.overview import overview
 from carina.node.part import Part
 from carina.node.pixels import CLEAN_PIXELS
 from carina.settings import NodeSettings, load_node, read_keys
@@ -32,6 +35,8 @@ from carina.storage.database import open_engine, revisions
 from carina.storage.schema import node_tables
 
 VIEWER = "carina_viewer"
+_OPENED = ("settings", "keys", "records")  # what must be well before the node itself can be opened
+_LOOKED_AT = ("Workers", "Quarantine", "Disk", "Records", "Hubs")  # parts of the overview that are told here anyway
 _KEPT = ("spool", "quarantine", "store")  # folders of the node's folder
 _key_checks = node_tables.tables["key_checks"]
 
@@ -64,7 +69,23 @@ def examine(folder: Path) -> list[Part]:
         ("installation", partial(_installed, node)),
         ("system", _system),
     )
-    return [part for name, look in looks for part in _whole(name, look)]
+    found = [part for name, look in looks for part in _whole(name, look)]
+    if any(part.state == "bad" for part in found if part.name in _OPENED):
+        return found
+    return [*found, *_whole("overview", partial(_overview, node))]
+
+
+def _overview(node: _Patient) -> Iterator[Part]:
+    """While a server runs: what the console's overview has beside what was looked at here."""
+    if not is_served(node.folder):
+        return
+    nearby = replace(around(node.folder, node.settings), certificates=())  # those were looked at
+    with open_node(node.folder, node.settings) as opened:
+        seen = overview(opened, nearby)
+    others = [part for part in seen.parts if part.name not in _LOOKED_AT]
+    yield from (part for part in seen.wanting if part in others)
+    if all(part.state == "good" for part in others):
+        yield Part("overview", "good", "The console's overview has nothing else that wants anybody.")
 
 
 def _whole(name: str, look: Callable[[], Iterator[Part]]) -> list[Part]:
@@ -109,18 +130,18 @@ def _folder(node: _Patient) -> Iterator[Part]:
         owner = place.stat().st_uid
         if me not in (owner, 0):
             wrong = True
-            hint = f"Run this as the user of the service, or: sudo chown -R {me} {place}"
+            hint = f"Run this as the user of the service, or: sudo chown -R {me} {quote(str(place))}"
             yield Part("folder", "bad", f"{place.name} belongs to another user (id {owner}).", hint)
         elif owner != node.folder.stat().st_uid:
             wrong = True
-            hint = f"Give all of it to one user: chown -R --reference={node.folder} {place}"
+            hint = f"Give all of it to one user: chown -R --reference={quote(str(node.folder))} {quote(str(place))}"
             yield Part("folder", "bad", f"{place.name} belongs to another user than its folder.", hint)
         elif not os.access(place, os.R_OK | os.W_OK | (os.X_OK if place.is_dir() else 0)):
             wrong = True
-            yield Part("folder", "bad", f"{place.name} may not be written.", f"Run: chmod u+rwX {place}")
+            yield Part("folder", "bad", f"{place.name} may not be written.", f"Run: chmod u+rwX {quote(str(place))}")
     if node.folder.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         wrong = True
-        hint = f"Run: chmod 700 {node.folder}"
+        hint = f"Run: chmod 700 {quote(str(node.folder))}"
         yield Part("folder", "warn", "Other users of this machine may look into the folder.", hint)
     if not wrong:
         yield Part("folder", "good", "It belongs to this user, and to no other.")

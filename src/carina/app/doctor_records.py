@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from shlex import quote
 
 from sqlalchemy import Engine, func, select
 
@@ -33,7 +34,7 @@ def _people(engine: Engine, folder: Path) -> Iterator[Part]:
     with engine.connect() as connection:
         count = connection.execute(select(func.count()).select_from(node_tables.tables["accounts"])).scalar_one()
     if not count:
-        hint = f"Run: carina node account add {folder} NAME"
+        hint = f"Run: carina node account add {quote(str(folder))} NAME"
         yield Part("accounts", "warn", "Nobody can sign in: there is no account.", hint)
 
 
@@ -56,7 +57,9 @@ def _waiting(engine: Engine, folder: Path, most: int) -> Iterator[Part]:
         hint = "Look into the log for what stops them; a disk that is full does. Raise `workers` if they only lag."
         yield Part("workers", "bad", f"The workers do not keep up, or do not work: {told}.", hint)
     else:
-        yield Part("workers", "warn", f"{told}, for no server runs.", f"Start it: carina node serve {folder}")
+        yield Part(
+            "workers", "warn", f"{told}, for no server runs.", f"Start it: carina node serve {quote(str(folder))}"
+        )
 
 
 def _quarantine(engine: Engine, folder: Path) -> Iterator[Part]:
@@ -65,7 +68,7 @@ def _quarantine(engine: Engine, folder: Path) -> Iterator[Part]:
         heaps = connection.execute(counts.group_by(quarantine.c.reason).order_by(func.count().desc())).all()
     for word, count in heaps:
         reason = Reason(word)
-        hint = f"{REMEDIES[reason].advice} See: carina node quarantine list {folder} --reason {word}"
+        hint = f"{REMEDIES[reason].advice} See: carina node quarantine list {quote(str(folder))} --reason {word}"
         yield Part("quarantine", "warn", f"{count} wait as {word}: {reason.sentence}", hint)
     if not heaps:
         yield Part("quarantine", "good", "Nothing waits in it.")
@@ -78,7 +81,7 @@ def _hubs(engine: Engine, folder: Path) -> Iterator[Part]:
         yield Part("hub", "good", "No hub is joined: the node is for this site only, until carina node join.")
     for hub in known:
         if hub.state != "joined":
-            hint = f"Ask its operator for an invitation, then: carina node join {folder}"
+            hint = f"Ask its operator for an invitation, then: carina node join {quote(str(folder))}"
             yield Part("hub", "warn", f"{hub.id}: {WITHDRAWN[hub.state]}", hint)
             continue
         yield from hub_answers(hub.url)

@@ -6,6 +6,7 @@ import fcntl
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from shlex import quote
 from urllib.parse import urlsplit
 
 import httpx2
@@ -42,7 +43,7 @@ def listeners(folder: Path, settings: NodeSettings) -> Iterator[Part]:
     if served:
         yield _ready(settings)
     else:
-        hint = f"Start it: carina node serve {folder}"
+        hint = f"Start it: carina node serve {quote(str(folder))}"
         yield Part("server", "warn", "No server runs on this folder.", hint)
     inside, outside, dimse = settings.inside, settings.outside, settings.dimse
     yield surroundings.port("the console", "[inside] port", inside.host, inside.port, served=served)

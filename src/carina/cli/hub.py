@@ -185,7 +185,7 @@ def replace_key(folder: Path) -> None:
 def audit(folder: Path) -> None:
     """Check the audit trail of the hub in FOLDER from its first row."""
     with open_hub(folder) as opened:
-        click.echo(f"The audit trail is whole: {opened.audit.verify()} rows.")
+        click.echo(f"The audit trail is whole, up to row {opened.audit.verify()}.")
 
 
 hub.add_command(committee)

@@ -4,6 +4,7 @@ permits and snapshots in `cli.node_permits`.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import click
 from carina.app.rekey import replace_node_signing_key
 from carina.app.site import open_node
 from carina.cli.node_archive import export_, import_, verify
+from carina.cli.node_asked import asked
 from carina.cli.node_audit import audit, job
 from carina.cli.node_doctor import doctor
 from carina.cli.node_evidence import evidence, reveal
@@ -22,22 +24,26 @@ from carina.cli.node_init import init
 from carina.cli.node_people import account, alias, hub, token
 from carina.cli.node_permits import permit, snapshot
 from carina.cli.node_quarantine import quarantine_
+from carina.cli.node_review import review_
 from carina.cli.node_status import arrivals, list_keys, status, storage_
 from carina.cli.send import send_stored
-from carina.cli.tables import plain, print_table
+from carina.cli.tables import plain, print_facts, print_table
 from carina.errors import BadInput, InvalidTable
+from carina.interfaces.api.node_datasets import dataset_to_json, standing_to_json
 from carina.model.cohort import from_pairs
 from carina.model.ids import project_id
 from carina.model.instance import Source
 from carina.model.permit import ACTIONS
 from carina.model.variables import RANGES
 from carina.node import clinical, datasets
+from carina.node.datasetstate import described
 from carina.node.ingest import receive
 from carina.node.site import Node
 
 ACTOR = "operator"
 RECEIVED = "received"
 _folder = click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+_json = click.option("--json", "as_json", is_flag=True, help="For programs.")
 
 
 @click.group()
@@ -150,11 +156,45 @@ def create(
 
 @dataset.command("list")
 @_folder
-def list_datasets(folder: Path) -> None:
+@_json
+def list_datasets(folder: Path, as_json: bool) -> None:
     """List the datasets with their state."""
     with open_node(folder) as opened:
-        rows = [(made.iri, made.project, made.state, made.title) for made in datasets.listed(opened)]
-    print_table(("IRI", "Project", "State", "Title"), rows)
+        found = datasets.listed(opened)
+    if as_json:
+        click.echo(json.dumps([dataset_to_json(one) for one in found], indent=1, ensure_ascii=False))
+    else:
+        print_table(
+            ("IRI", "Project", "State", "Title"), [(made.iri, made.project, made.state, made.title) for made in found]
+        )
+
+
+@dataset.command("show")
+@_folder
+@click.argument("iri")
+@_json
+def show_dataset(folder: Path, iri: str, as_json: bool) -> None:
+    """Show how a dataset stands: what it holds, what the hubs know of it, and who may use it."""
+    with open_node(folder) as opened:
+        made = datasets.get(opened, iri)
+        found = standing_to_json(opened, made, described(opened, made))
+    if as_json:
+        click.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        return
+    told = {
+        name: str(value) for name, value in found.items() if value is not None and not isinstance(value, list | dict)
+    }
+    told["patients"] = _few(found["patients"], found["threshold"])
+    told["uses"] = ", ".join(f"{name} {count}" for name, count in found["uses"].items())
+    told["hubs"] = ", ".join(f"{one['title']} (last heard {one['last_contact'] or 'never'})" for one in found["hubs"])
+    told["snapshots"] = ", ".join(f"{one['number']} ({one['instances']} images)" for one in found["snapshots"])
+    for name, groups in found["groups"].items():
+        told[name] = ", ".join(f"{one['value']}: {_few(one['patients'], found['threshold'])}" for one in groups)
+    print_facts({name.replace("_", " "): value for name, value in told.items() if value})
+
+
+def _few(patients: int | None, threshold: int) -> str:
+    return f"fewer than {threshold}" if patients is None else str(patients)
 
 
 @dataset.command()
@@ -223,6 +263,8 @@ node.add_command(alias)
 node.add_command(hub)
 node.add_command(permit)
 node.add_command(quarantine_)
+node.add_command(review_)
+node.add_command(asked)
 node.add_command(audit)
 node.add_command(job)
 node.add_command(evidence)

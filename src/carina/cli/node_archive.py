@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -152,4 +153,4 @@ def import_(archive: Path, folder: Path, earlier: tuple[Path, ...], keys: Path |
     if made.known:
         click.echo("These were missing or damaged already when the back-up was made:")
         _show_findings(made.known)
-    click.echo(f"Next: carina node serve {folder}")
+    click.echo(f"Next: carina node serve {quote(str(folder))}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TextIO
 
@@ -15,6 +16,7 @@ from carina.cli.tables import print_table
 from carina.errors import BadInput, Conflict, Full, NotFound
 from carina.interfaces.api.audit import note_export, wanted_of
 from carina.node import asked, jobs
+from carina.node.site import Node
 from carina.storage import trail
 
 ACTOR = "operator"
@@ -30,34 +32,48 @@ _folder = click.argument("folder", type=click.Path(file_okay=False, path_type=Pa
 @click.option("--since", default="", help="From this day on, as 2026-03-31 (UTC).")
 @click.option("--until", default="", help="Until this day, included.")
 @click.option("--list", "listed", is_flag=True, help="Show the newest 100 rows instead of checking the chain.")
+@click.option("--json", "as_json", is_flag=True, help="For programs; of rows the newest 1000.")
 @click.option("--export", "place", help="Write all rows to this new file, or - for the terminal; itself written down.")
 @click.option("--form", type=click.Choice(["json", "csv"]), default="json", help="JSON lines (default), or CSV.")
 def audit(
     folder: Path, action: str, actor: str, subject: str, permit: str, since: str, until: str,
-    listed: bool, place: str | None, form: str,
+    listed: bool, as_json: bool, place: str | None, form: str,
 ) -> None:  # fmt: skip
     """Check the audit trail from its first row; or show or export the rows that the options leave."""
     given = {"action": action, "actor": actor, "subject": subject, "permit": permit, "since": since, "until": until}
     wanted = wanted_of({name: value for name, value in given.items() if value})
     with open_node(folder) as opened:
         if place is not None:
-            with _file(place) as file:
-                note_export(opened, ACTOR, wanted, form)
-                count = 0
-                for line in trail.lines(trail.every(opened.engine, wanted), trail.form_of(form)):
-                    file.write(line)
-                    count += 1
-            if place != "-":
-                click.echo(f"{count - (form == 'csv')} rows are in {place}.")
+            _export(opened, wanted, place, form)
         elif listed or wanted != trail.Wanted():
-            found = trail.find(opened.engine, wanted, 100)
-            rows = [(str(one.seq), one.at[:19], one.action, one.actor, one.subject, json.dumps(dict(one.details)))
-                    for one in found.entries]  # fmt: skip
-            more = f"Older ones were not looked for; use --export, or --until a day before row {found.before}."
-            headings = ("Row", "When (UTC)", "Action", "Who", "About", "Details")
-            print_table(headings, rows, more if found.before is not None else "", numbers=(0,))
+            _print_rows(trail.find(opened.engine, wanted, 1000 if as_json else 100), as_json)
+        elif as_json:
+            click.echo(json.dumps({"state": "whole", "seq": opened.audit.verify()}))
         else:
-            click.echo(f"The audit trail is whole: {opened.audit.verify()} rows.")
+            click.echo(f"The audit trail is whole, up to row {opened.audit.verify()}.")
+
+
+def _export(opened: Node, wanted: trail.Wanted, place: str, form: str) -> None:
+    with _file(place) as file:
+        note_export(opened, ACTOR, wanted, form)
+        count = 0
+        for line in trail.lines(trail.every(opened.engine, wanted), trail.form_of(form)):
+            file.write(line)
+            count += 1
+    if place != "-":
+        click.echo(f"Rows written to {place}: {count - (form == 'csv')}.")
+
+
+def _print_rows(found: trail.Found, as_json: bool) -> None:
+    if as_json:
+        told = {"entries": [asdict(one) for one in found.entries], "before": found.before}
+        click.echo(json.dumps(told, indent=1, ensure_ascii=False))
+        return
+    rows = [(str(one.seq), one.at[:19], one.action, one.actor, one.subject, json.dumps(dict(one.details)))
+            for one in found.entries]  # fmt: skip
+    more = f"Older ones were not looked for; use --export, or --until a day before row {found.before}."
+    headings = ("Row", "When (UTC)", "Action", "Who", "About", "Details")
+    print_table(headings, rows, more if found.before is not None else "", numbers=(0,))
 
 
 def _file(place: str) -> AbstractContextManager[TextIO]:

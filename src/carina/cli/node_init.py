@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -22,10 +22,9 @@ from carina.federation.invitation import Invitation, parse_invitation
 from carina.model.clock import now
 from carina.node.part import Part
 from carina.settings import AeTitle, Country, Name, Port, ProjectName, load_node
-from carina.storage.accounts import SHORTEST_PASSWORD
+from carina.storage.accounts import SHORTEST_PASSWORD, account_name
 
 Settings = dict[str, Any]
-_ACCOUNT = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$")
 
 
 @dataclass(frozen=True)
@@ -106,8 +105,9 @@ def init(folder: Path, yes: bool, aets: tuple[str, ...], folders: tuple[Path, ..
     """
     _nothing_there(folder)
     keys = given.pop("keys") or folder.resolve().parent / f"{folder.resolve().name}-keys" / "node.json"
+    _check_given(given, (folder.resolve(), keys, *(path.resolve() for path in folders)), aets)
     asks = sys.stdin.isatty() and not yes
-    password = _ask(folder, given) if asks else _take_defaults(given)
+    password = _ask(folder, keys, given) if asks else _take_defaults(given)
     place = backup_place(keys, given.pop("key_backup"), folder)
     text, name = given.pop("invitation"), given.pop("account")
     invitation = None if not text else _good(text)
@@ -117,6 +117,7 @@ def init(folder: Path, yes: bool, aets: tuple[str, ...], folders: tuple[Path, ..
         sources=tuple(sources),
         manager=(name, password or secrets.token_urlsafe(12)) if name else None,
     )
+    _require_own_ports(new)
     _look_around(folder, new, invitation, asks)
     made = found_node(folder, keys, new)
     _tell(folder, keys, place, new, made, shown=bool(name) and not password)
@@ -136,6 +137,31 @@ def _nothing_there(folder: Path) -> None:
     raise Conflict(f"There is a node in this folder already: {plain(title.title)} ({title.id}).", hint)
 
 
+def _check_given(given: Settings, places: Iterable[Path], aets: Iterable[str]) -> None:
+    """Refuse options that make no node, before anything is asked or made; the rest of them fits one by one."""
+    for item in QUESTIONS:
+        value = given[item.option]
+        if value is not None:
+            value = value.upper() if item.option == "country" else value
+            _fitting(item.fits, value, f"--{item.option.replace('_', '-')}", item.hint)
+    for aet in aets:
+        _fitting(AeTitle, aet, "--aet", "An AE title has at most 16 letters and digits.")
+    for name in ("inside_port", "outside_port"):
+        _fitting(Port, given[name], f"--{name.replace('_', '-')}", "A number up to 65535.")
+    if given["account"]:
+        account_name(given["account"])
+    for place in places:
+        if not str(place).isprintable():
+            raise BadInput("The name of a folder has signs that no text can hold.", "Choose a folder by another name.")
+
+
+def _require_own_ports(new: NewNode) -> None:
+    """Each listener has a port of its own; 0 lets the system choose."""
+    ports = [port for port in (new.inside_port, new.outside_port, new.dimse_port) if port]
+    if len(set(ports)) < len(ports):
+        raise BadInput("Two listeners would have the same port.", "Give each its own.")
+
+
 def _take_defaults(given: Settings) -> str:
     """Fill in what may be left out; say which options may not."""
     missing = [f"--{name.replace('_', '-')}" for name in REQUIRED if given[name] is None]
@@ -148,7 +174,7 @@ def _take_defaults(given: Settings) -> str:
     return ""
 
 
-def _ask(folder: Path, given: Settings) -> str:
+def _ask(folder: Path, keys: Path, given: Settings) -> str:
     """Ask for what was not given, each until it fits; gives the first account's password, if one was typed."""
     click.echo(f"This makes a node in {folder.resolve()}: its settings, keys, images and records rest there.")
     click.echo("Return takes what stands in brackets; Ctrl-C ends this, and nothing is left behind.\n")
@@ -159,7 +185,7 @@ def _ask(folder: Path, given: Settings) -> str:
     if given["key_backup"] is None:
         click.echo("Without a back-up of the keys the records are lost with them. Name a file on another disk, or -")
         click.echo("to print them here for your password safe.")
-        given["key_backup"] = _until("Back-up of the keys", None, str)
+        given["key_backup"] = _until("Back-up of the keys", None, lambda text: _backup(text, keys, folder))
     if given["invitation"] is None:
         click.echo("A hub's operator may have given you an invitation. You can join later: carina node join.")
         given["invitation"] = _until("Invitation", "", lambda text: text and _good(text) and text)
@@ -170,7 +196,7 @@ def _ask_account(given: Settings) -> str:
     """The name of the first account, and a password typed twice; empty for one that is to be made."""
     if given["account"] is None:
         click.echo("Somebody must be able to sign in to the console. Return for none now; you can add accounts later.")
-        given["account"] = _until("Name of the first account", "", _account)
+        given["account"] = _until("Name of the first account", "", lambda name: name and account_name(name))
     if not given["account"]:
         return ""
     click.echo(f"A password of at least {SHORTEST_PASSWORD} letters, or Return for one that is made and shown once.")
@@ -199,18 +225,19 @@ def _until(text: str, default: str | None, checked: Callable[[str], Any]) -> Any
 
 
 def _checked(item: Question) -> Callable[[str], Any]:
-    def checked(typed: str) -> Any:
-        try:
-            return TypeAdapter(item.fits).validate_python(typed.upper() if item.option == "country" else typed)
-        except ValidationError:
-            raise BadInput("This does not fit.", item.hint) from None
-
-    return checked
+    return lambda typed: _fitting(item.fits, typed.upper() if item.option == "country" else typed, "This", item.hint)
 
 
-def _account(typed: str) -> str:
-    if typed and not _ACCOUNT.fullmatch(typed):
-        raise BadInput("This is no name of an account.", "Letters, digits, dots and hyphens, at most 64.")
+def _fitting(kind: Any, value: Any, what: str, hint: str) -> Any:
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError:
+        raise BadInput(f"{what} does not fit.", hint) from None
+
+
+def _backup(typed: str, keys: Path, folder: Path) -> str:
+    """What was typed, if a back-up can be there."""
+    backup_place(keys, typed, folder)
     return typed
 
 
@@ -247,14 +274,15 @@ def _parts(folder: Path, new: NewNode, invitation: Invitation | None) -> Iterato
 def _tell(folder: Path, keys: Path, place: Path | None, new: NewNode, made: str, *, shown: bool) -> None:
     """What is there now, and the next command."""
     save_backup(keys, place)
+    at = quote(str(folder))
     click.echo(f"The node {made} is ready in {folder}; its settings are in {folder / 'node.toml'}.")
     if new.manager is None:
-        click.echo(f"Next: carina node account add {folder} NAME, then carina node serve {folder}")
+        click.echo(f"Next: carina node account add {at} NAME, then carina node serve {at}")
         return
     name, password = new.manager
     if shown:
         click.echo(f"The password of {name}, shown this once: {password}")
-    click.echo(f"Next: carina node serve {folder}, then sign in as {name} at http://127.0.0.1:{new.inside_port}")
+    click.echo(f"Next: carina node serve {at}, then sign in as {name} at http://127.0.0.1:{new.inside_port}")
 
 
 def _join(folder: Path, text: str) -> None:
@@ -264,7 +292,8 @@ def _join(folder: Path, text: str) -> None:
     try:
         joined = join(folder, text.strip())
     except CarinaError as error:
-        click.echo(f"It has not joined the hub: {error.message} Try again: carina node join {folder}", err=True)
+        again = f"carina node join {quote(str(folder))}"
+        click.echo(f"It has not joined the hub: {error.message} Try again: {again}", err=True)
         return
     click.echo(f"Joined {plain(joined.title)} ({joined.id}).")
     print_parts([broker_answers(joined.broker, joined.broker_ca)])

@@ -16,8 +16,10 @@ from carina.model.instance import Reason
 from carina.node import discarded, quarantine
 from carina.node.quarantine import Wanted
 from carina.node.remedies import REMEDIES
+from carina.node.sender import sender_of
 
 ACTOR = "operator"
+MOST = 1000  # entries of one list
 _folder = click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 _ids = click.argument("ids", nargs=-1)
 _json = click.option("--json", "as_json", is_flag=True, help="For programs.")
@@ -59,15 +61,17 @@ def _chosen(ids: tuple[str, ...], given: dict[str, Any]) -> dict[str, Any]:
 @_folder
 @_filters
 @click.option("--discarded", "gone", is_flag=True, help="What is discarded and can still be taken back.")
+@click.option("--after", default="", metavar="ID", help="Only entries after this one.")
 @_json
-def list_quarantine(folder: Path, gone: bool, as_json: bool, **given: Any) -> None:
-    """Show the reasons with their counts, or the entries that the options leave."""
+def list_quarantine(folder: Path, gone: bool, after: str, as_json: bool, **given: Any) -> None:
+    """Show the reasons with their counts, or the oldest 1000 entries that the options leave."""
     wanted = _wanted(given)
-    single = gone or wanted != quarantine.ALL
+    single = gone or bool(after) or wanted != quarantine.ALL
     with open_node(folder) as opened:
         heaps = [] if single else quarantine.heaps(opened)
         state: quarantine.State = "discarded" if gone else "waiting"
-        entries = quarantine.entries(opened, limit=1000, wanted=wanted, state=state) if single else []
+        entries = quarantine.entries(opened, None, MOST, after, wanted=wanted, state=state) if single else []
+        total = quarantine.count(opened, wanted, state) if single else 0
     if as_json:
         rows = (
             [held_to_json(item) for item in entries]
@@ -85,7 +89,8 @@ def list_quarantine(folder: Path, gone: bool, as_json: bool, **given: Any) -> No
         ]  # fmt: skip
         headings = ("Id", "Reason", "Modality", "Source", "Received", "Bytes", "Kept until")
         columns = len(headings) if gone else len(headings) - 1
-        print_table(headings[:columns], [row[:columns] for row in shown], numbers=(5,))
+        more = f"{len(entries)} of {total}; go on with --after {entries[-1].id}." if len(entries) == MOST else ""
+        print_table(headings[:columns], [row[:columns] for row in shown], more, numbers=(5,))
     elif heaps:
         counts = [(heap.reason.value, str(heap.count), heap.sentence) for heap in heaps]
         print_table(("Reason", "Count", "Meaning"), counts, numbers=(1,))
@@ -96,11 +101,15 @@ def list_quarantine(folder: Path, gone: bool, as_json: bool, **given: Any) -> No
 @quarantine_.command()
 @_folder
 @click.argument("entry", metavar="ID")
+@click.option("--sender", is_flag=True, help="Also who sent it, as it called itself: that may name a person; audited.")
 @_json
-def show(folder: Path, entry: str, as_json: bool) -> None:
+def show(folder: Path, entry: str, sender: bool, as_json: bool) -> None:
     """Show one entry, what can be done with it, and the profiles that are offered."""
     with open_node(folder) as opened:
         found = one_to_json(opened, entry)
+        if sender:
+            who = sender_of(opened, ACTOR, entry)
+            found |= {"sender": str(who.source), "assigned": who.project}
     if as_json:
         click.echo(json.dumps(found, indent=1, ensure_ascii=False))
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,17 @@ from carina.errors import FinderUnavailable
 from carina.interfaces.api.console import arrivals_to_json, key_to_json, overview_to_json, storage_to_json
 from carina.model.instance import Reason
 from carina.node import keylist
-from carina.node.arrivals import Arriving, arriving
+from carina.node.arrivals import Arriving, arriving, growing
 from carina.node.growth import Storage, growth, storage
 from carina.node.overview import Overview, overview
 from carina.node.part import Part
 from carina.node.status import status as status_of
+from carina.storage.arrivals import StudyProgress
 
 _folder = click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 _json = click.option("--json", "as_json", is_flag=True, help="For programs.")
 _MARKS = {"good": "ok", "warn": "look", "bad": "BAD"}
+_STUDIES = 12  # that grew last
 _DAYS = 14  # of growth in the table; all are in the JSON
 
 
@@ -100,7 +102,7 @@ def _pixel_lines(found: Mapping[str, Any]) -> Iterator[str]:
 @_json
 @click.option("--watch", is_flag=True, help="Again every 2 s until Ctrl-C.")
 def arrivals(folder: Path, as_json: bool, watch: bool) -> None:
-    """Show what each source has sent, what became of it, and how fast it comes."""
+    """Show what each source has sent, what became of it, how fast it comes, and the studies that grew last."""
     with open_node(folder) as opened:
         while True:
             seen = arriving(opened)
@@ -108,6 +110,7 @@ def arrivals(folder: Path, as_json: bool, watch: bool) -> None:
                 click.echo(json.dumps(arrivals_to_json(opened, seen), indent=None if watch else 1, ensure_ascii=False))
             else:
                 _print_arrivals(seen)
+                _print_studies(growing(opened, _STUDIES))
             if not watch:
                 return
             time.sleep(2)
@@ -126,6 +129,19 @@ def _print_arrivals(seen: Arriving) -> None:
     print_table((*names, "Last seen (UTC)"), rows, numbers=(2, 3, 4, 5, 6, 7, 8))
 
 
+def _print_studies(studies: Sequence[StudyProgress]) -> None:
+    if not studies:
+        return
+    click.echo()
+    rows = [
+        (one.study_uid, one.project, ", ".join(one.modalities), str(one.series), str(one.instances), one.state,
+         one.last_at[:19])
+        for one in studies
+    ]  # fmt: skip
+    names = ("Study", "Project", "Modalities", "Series", "Images", "State", "Last image (UTC)")
+    print_table(names, rows, numbers=(3, 4))
+
+
 @click.command("storage")
 @_folder
 @_json
@@ -142,8 +158,8 @@ def storage_(folder: Path, as_json: bool) -> None:
 def _print_storage(found: Storage) -> None:
     grown = found.growth
     held = sum(size for _, size in found.held.values())
-    parts = {"archive": grown.size, "spool": found.waiting.size, "quarantine": held, "records": found.records}
-    parts |= {"disk": found.total, "free": found.free}
+    parts = {"archive": grown.size, "spool": found.waiting.size, "quarantine": held}
+    parts |= {"discarded": found.discarded[1], "records": found.records, "disk": found.total, "free": found.free}
     print_table(("What", "MB"), [(name, f"{size / 1e6:.1f}") for name, size in parts.items()], numbers=(1,))
     if grown.heaps:
         click.echo()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,8 @@ def decoded(dataset: Dataset, number: int) -> np.ndarray[Any, Any]:
     _require_size(dataset)
     try:
         with quiet():
+            if has_swapped_bits(dataset) and dataset["PixelData"].VR == "OW":
+                dataset = _unswapped(dataset)
             array, _ = get_decoder(syntax_of(dataset)).as_array(dataset, index=number - 1, raw=False)
     except Exception:  # noqa: BLE001  decoders raise many kinds, and their words may quote values
         raise InvalidInstance("The pixels of the image cannot be decoded.") from None
@@ -104,6 +107,23 @@ def alone(header: Dataset, data: bytes) -> Dataset:
     image.NumberOfFrames = 1
     compressed = syntax_of(header).is_encapsulated
     image.add_new(_PIXEL_DATA, "OB" if compressed else "OW", encapsulate([data]) if compressed else data)
+    return image
+
+
+def has_swapped_bits(header: Dataset) -> bool:
+    """Whether pixels of a single bit rest in words of big endian order (PS3.5 section 8.1.1), so that a frame of them
+    is not one piece of the file.
+    """
+    return bool(syntax_of(header) == ExplicitVRBigEndian and header.get("BitsAllocated") == 1)
+
+
+def _unswapped(dataset: Dataset) -> Dataset:
+    """The same image in little endian order."""
+    words = np.frombuffer(dataset.PixelData[: len(dataset.PixelData) // 2 * 2], ">u2")
+    image = alone(dataset, words.astype("<u2").tobytes())
+    image.NumberOfFrames = count(dataset)
+    image.file_meta = copy(dataset.file_meta)
+    image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     return image
 
 

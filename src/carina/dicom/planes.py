@@ -156,8 +156,9 @@ def _values(dataset: Dataset, number: int) -> tuple[float, float, str]:
     if (scaling := _number(dataset.get("DoseGridScaling"))) is not None:
         return scaling, 0.0, {"GY": "Gy"}.get(str(dataset.get("DoseUnits") or ""), "")
     group = "PixelValueTransformationSequence"
-    slope = _number(value_of(dataset, number, group, "RescaleSlope"))
-    intercept = _number(value_of(dataset, number, group, "RescaleIntercept"))
+    slope, intercept = (
+        _finite(value_of(dataset, number, group, keyword)) for keyword in ("RescaleSlope", "RescaleIntercept")
+    )
     unit = value_of(dataset, number, group, "RescaleType") or dataset.get("Units") or ""
     if not unit and slope is not None and _hounsfield(dataset):
         unit = "HU"
@@ -211,6 +212,14 @@ def _detector(dataset: Dataset) -> Dataset:
 def _triple(values: np.ndarray[Any, np.dtype[np.float64]]) -> Triple:
     x, y, z = (float(value) for value in values)
     return x, y, z
+
+
+def _finite(value: Any) -> float | None:
+    """A number that is there, and can be reckoned with."""
+    number = _number(value)
+    if number is None and value is not None:
+        raise InvalidInstance("The scale of an image's values (Rescale Slope and Intercept) is no number.", INSTEAD)
+    return number
 
 
 def _number(value: Any) -> float | None:

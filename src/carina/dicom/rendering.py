@@ -10,6 +10,7 @@ from typing import Any, Literal, TypedDict, Unpack
 import numpy as np
 from PIL import Image
 from pydicom import Dataset
+from pydicom.multival import MultiValue
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi_lut
 from pydicom.sequence import Sequence
 
@@ -20,6 +21,7 @@ from carina.errors import BadInput, InvalidInstance
 Picture = np.ndarray[Any, Any]
 Media = Literal["image/png", "image/jpeg"]
 MAX_SIDE = 4096  # pixels
+MAX_PIXELS = 1 << 26  # of a frame that is drawn: four of 4096 × 4096
 _WIDEST = 1e15  # of a window; beyond, doubles do not tell shades apart
 _MODALITY = ("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept")
 _VOI = ("VOILUTSequence", "WindowCenter", "WindowWidth", "WindowCenterWidthExplanation", "VOILUTFunction")
@@ -103,7 +105,7 @@ def values_in(dataset: Dataset, pixels: Picture, frame: int = 1) -> Picture | No
     """The values after the modality LUT of a frame that has been decoded, in no order: finite ones, padding left out
     where that leaves any; None in colour. Raises `InvalidInstance`.
     """
-    if pixels.ndim == 3 or str(dataset.get("PhotometricInterpretation", "")) == "PALETTE COLOR":
+    if pixels.ndim == 3 or (is_palette(dataset) and has_colours(dataset)):
         return None
     try:
         with quiet(), np.errstate(all="ignore"):
@@ -115,8 +117,7 @@ def values_in(dataset: Dataset, pixels: Picture, frame: int = 1) -> Picture | No
 
 
 def _eight_bits(dataset: Dataset, pixels: Picture, frame: int, window: Window | Table | None) -> Picture:
-    photometric = str(dataset.get("PhotometricInterpretation", ""))
-    if photometric == "PALETTE COLOR":
+    if is_palette(dataset) and has_colours(dataset):
         return _narrow(apply_color_lut(pixels, dataset))
     if pixels.ndim == 3:
         return _narrow(pixels)
@@ -130,6 +131,21 @@ def _eight_bits(dataset: Dataset, pixels: Picture, frame: int, window: Window | 
     shades = np.zeros(kinds.size, np.uint8)
     shades[there] = _grey(dataset, kinds[there], frame, window)
     return np.asarray(shades[places])
+
+
+def is_palette(dataset: Dataset) -> bool:
+    """Whether the stored values are places in tables of colours."""
+    return str(dataset.get("PhotometricInterpretation", "")) == "PALETTE COLOR"
+
+
+def has_colours(dataset: Dataset) -> bool:
+    """Whether these tables are there and can be read; without, values are drawn in grey."""
+    try:
+        with quiet():
+            apply_color_lut(np.zeros((1, 1), np.uint8), dataset)
+    except Exception:  # noqa: BLE001  pydicom raises many kinds
+        return False
+    return True
 
 
 def _span(pixels: Picture) -> tuple[int, Picture] | None:
@@ -155,6 +171,8 @@ def _grey(dataset: Dataset, pixels: Picture, frame: int, window: Window | Table 
         low, high, values = 0.0, 1.0, _scaled(values, pixels, header)
     else:
         low, high = _range(dataset, pixels, values)
+        if not isfinite(high - low):
+            values, low, high = values / 2, low / 2, high / 2
     grey = np.clip((np.nan_to_num(values) - low) / ((high - low) or 1.0), 0, 1) * 255
     if photometric == "MONOCHROME1":
         grey = 255 - grey
@@ -177,12 +195,16 @@ def values_of_frame(dataset: Dataset, frame: int) -> Dataset:
             ]
     for place in places:
         for keyword in (*_MODALITY, *_VOI):
-            if place.get(keyword) not in (None, ""):
+            if not _is_empty(place.get(keyword)):
                 header[keyword] = place[keyword]
     header.PixelRepresentation = dataset.get("PixelRepresentation", 0)
     header.BitsStored = dataset.get("BitsStored", 16)
     header.PhotometricInterpretation = "MONOCHROME2"
     return header
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str | MultiValue | Sequence) and not value)
 
 
 def _item(dataset: Dataset, keyword: str, number: int) -> Dataset | None:

@@ -5,7 +5,7 @@ Only intervals enter, so dates that were moved by whole days for all of a patien
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from math import expm1, isclose, isfinite, log, log2
 from typing import Any
@@ -19,6 +19,8 @@ from carina.errors import InvalidInstance
 INSTEAD = "Take the values in the unit that the images have."
 DAY = 86400.0  # s
 DURING = 3600.0  # s after the scan's begin within which a time without a date is an injection during the scan
+LEAST_DOSE = 1e4  # Bq; below, it is given in MBq, as some scanners do, or is no dose
+MOST_WEIGHT = 1e3  # kg; above, it is given in g
 LIVES = 10.0  # half-lives from administration after which nothing is left to be measured
 PHILIPS = "Philips PET Private Group"
 GE = "GEMS_PETD_01"
@@ -54,9 +56,12 @@ def suv_factor(dataset: Dataset) -> float:
     """
     with quiet():
         try:
-            return _factor(dataset)
+            factor = _factor(dataset)
         except (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowError, ZeroDivisionError):
             raise _missing("What SUV needs cannot be read in the header of this PET image.") from None
+    if not isfinite(factor) or factor <= 0:
+        raise _missing("The factor that makes SUV of this PET image is no number above zero.")
+    return factor
 
 
 def _factor(dataset: Dataset) -> float:
@@ -83,6 +88,8 @@ def _factor(dataset: Dataset) -> float:
 def _units(dataset: Dataset) -> tuple[str, float]:
     """The unit as Units (0054,1001) names it, and how many of it one rescaled value is."""
     if units := str(dataset.get("Units") or ""):
+        if dataset.get("RescaleSlope") is None and not any("RescaleSlope" in place for place in _rescales(dataset)):
+            raise _missing("The values of this PET image are without their scale (Rescale Slope).")
         return units, 1.0
     for place in _groups(dataset):
         for item in place.get("RealWorldValueMappingSequence") or ():
@@ -93,14 +100,38 @@ def _units(dataset: Dataset) -> tuple[str, float]:
 
 
 def _share(dataset: Dataset, mapping: Dataset) -> float:
-    """Slope of the real world values by that of the rescaled ones; both lines go through zero or there is none."""
+    """Slope of the real world values by that of the rescaled ones; both lines go through zero or there is none.
+
+    One for all frames, or there is none: each may have a rescale and a mapping of its own.
+    """
     slope, intercept = float(mapping.RealWorldValueSlope), float(mapping.get("RealWorldValueIntercept") or 0)
-    for place in _groups(dataset):
-        for item in place.get("PixelValueTransformationSequence") or ():
-            if not isclose(float(item.get("RescaleIntercept") or 0), 0, abs_tol=1e-9) or intercept:
-                raise _missing("The values of this PET image do not begin at zero.")
-            return slope / float(item.RescaleSlope)
-    return slope
+    frames = dataset.get("PerFrameFunctionalGroupsSequence") or ()
+    own = [each.get("RealWorldValueMappingSequence") for each in frames]
+    slopes = [_slope(items, mapping) if items else slope for items in own] or [slope]
+    scales = [float(item.RescaleSlope) for item in _rescales(dataset)] or [1.0]
+    if intercept or any(abs(float(item.get("RescaleIntercept") or 0)) > 1e-9 for item in _rescales(dataset)):
+        raise _missing("The values of this PET image do not begin at zero.")
+    if len(slopes) > 1 and len(scales) > 1 and len(slopes) != len(scales):
+        raise _missing("Some frames of this PET image are without their scale (Rescale Slope).")
+    count = max(len(slopes), len(scales))
+    shares = [slopes[at % len(slopes)] / scales[at % len(scales)] for at in range(count)]
+    if not all(isclose(share, shares[0], rel_tol=1e-6) for share in shares):
+        raise _missing("The frames of this PET image have scales of their own, which make no one factor.")
+    return shares[0]
+
+
+def _slope(items: Iterable[Dataset], mapping: Dataset) -> float:
+    """Of the same unit as `mapping`, in the functional group of one frame."""
+    wanted = mapping.MeasurementUnitsCodeSequence[0].CodeValue
+    same = (item for item in items if item.MeasurementUnitsCodeSequence[0].get("CodeValue") == wanted)
+    return float(next(same).RealWorldValueSlope)
+
+
+def _rescales(dataset: Dataset) -> list[Dataset]:
+    """The rescale of each frame, or the one for all; none where values are taken as they are stored."""
+    frames = dataset.get("PerFrameFunctionalGroupsSequence") or ()
+    own = [item for frame in frames for item in frame.get("PixelValueTransformationSequence") or ()]
+    return own or [item for place in _groups(dataset) for item in place.get("PixelValueTransformationSequence") or ()]
 
 
 def _groups(dataset: Dataset) -> Iterator[Dataset]:
@@ -135,6 +166,10 @@ def _by_weight(dataset: Dataset) -> float:
     dose = _number(given[0], "RadionuclideTotalDose", "the dose that was given (Radionuclide Total Dose)")
     life = _number(given[0], "RadionuclideHalfLife", "the half-life of the tracer (Radionuclide Half Life)")
     weight = _number(dataset, "PatientWeight", "the weight of the patient (Patient's Weight)")
+    if dose < LEAST_DOSE:
+        raise _missing("The dose in this PET image is too small to be in Bq (Radionuclide Total Dose).")
+    if weight > MOST_WEIGHT:
+        raise _missing("The weight in this PET image is too large to be in kg (Patient's Weight).")
     return suv_bw_factor(dose, weight, _delay(dataset, given[0], life), life)
 
 
@@ -148,7 +183,7 @@ def _delay(dataset: Dataset, tracer: Dataset, life: float) -> float:
         raise _missing("This PET image does not say to which time its decay is corrected (Decay Correction).")
     began = moment or _began(dataset, life)
     given = _moment(tracer.get("RadiopharmaceuticalStartDateTime"))
-    delay = (began - given).total_seconds() if given else _since(began, tracer, life)
+    delay = _seconds(began, given) if given else _since(began, tracer, life)
     if not -DURING < delay < LIVES * life:
         raise _missing("The times of injection and scan in this PET image do not belong together.")
     return delay
@@ -164,7 +199,7 @@ def _since(began: datetime, tracer: Dataset, life: float) -> float:
     given = _moment(began.strftime("%Y%m%d") + clock)
     if given is None:
         raise _missing("This PET image does not say when the tracer was given (Radiopharmaceutical Start Time).")
-    delay = (began - given).total_seconds()
+    delay = _seconds(began, given)
     return delay if delay > -DURING else delay + DAY
 
 
@@ -176,7 +211,7 @@ def _began(dataset: Dataset, life: float) -> datetime:
     """
     series = _joined(dataset, "SeriesDate", "SeriesTime")
     frame = _joined(dataset, "AcquisitionDate", "AcquisitionTime") or _moment(dataset.get("AcquisitionDateTime"))
-    if series is not None and (frame is None or series <= frame):
+    if series is not None and (frame is None or _seconds(frame, series) >= 0):
         return series
     if (private := _private(dataset, 0x0009, GE, 0x0D)) is not None and (moment := _moment(private)) is not None:
         return moment
@@ -202,11 +237,17 @@ def _joined(dataset: Dataset, date: str, time: str) -> datetime | None:
 
 
 def _moment(value: Any) -> datetime | None:
-    """A DT as local time; its offset from UTC, if any, is the scanner's own and falls out of every interval."""
+    """A DT, with its offset from UTC where it has one."""
     if value is None or len(str(value).strip()) < len("YYYYMMDDHH"):
         return None
-    moment = DT(str(value).strip())
-    return moment.replace(tzinfo=None) if moment is not None else None
+    return DT(str(value).strip())
+
+
+def _seconds(later: datetime, earlier: datetime) -> float:
+    """The interval; where only one has an offset from UTC, that is the scanner's own and falls out."""
+    if later.tzinfo is None or earlier.tzinfo is None:
+        later, earlier = later.replace(tzinfo=None), earlier.replace(tzinfo=None)
+    return (later - earlier).total_seconds()
 
 
 def _number(place: Dataset, keyword: str, words: str) -> float:

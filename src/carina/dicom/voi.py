@@ -16,6 +16,7 @@ from carina.dicom.windows import Preset, whole_range
 
 MOST = 8  # windows, and tables, of one header that are offered
 _WIDEST = 1e9
+_WIDEST_RANGE = 1e15
 _SHAPES = {"LINEAR_EXACT": "linear-exact", "SIGMOID": "sigmoid"}
 _TABLE = "table-"
 ROBUST = "robust"
@@ -31,6 +32,11 @@ def own_windows(dataset: Dataset, frame: int = 1) -> tuple[Preset, ...]:
             return (*_windows(header), *_tables(header))
     except (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowError):
         return ()
+
+
+def names_window(dataset: Dataset, frame: int = 1) -> bool:
+    """Whether the header has a window for a frame, of whatever use. Raises as `rendering.values_of_frame`."""
+    return "WindowWidth" in values_of_frame(dataset, frame)
 
 
 def table_number(name: str) -> int | None:
@@ -75,8 +81,12 @@ def _each(value: Any) -> Sequence[Any]:
 
 
 def ranges(values: NDArray[Any]) -> tuple[Preset, ...]:
-    """The whole range of values, and the range without the half per cent at either end where that is much smaller."""
+    """The whole range of values, and the range without the half per cent at either end where that is much smaller;
+    nothing where no window is that wide.
+    """
     low, high = float(values.min()), float(values.max())
+    if not max(abs(low), abs(high)) < _WIDEST_RANGE:
+        return ()
     full = whole_range(low, high)
     some = values.ravel()[:: max(1, values.size // 200_000)]
     least, most = (float(one) for one in np.percentile(some, (0.5, 99.5)))

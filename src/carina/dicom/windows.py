@@ -31,6 +31,8 @@ def _plain(value: float) -> str:
     return f"{value:.12f}".rstrip("0").rstrip(".")
 
 
+_SHADES = 50  # into which a window divides its width, at least, where values of one shade look alike
+
 PRESETS: dict[str, tuple[Preset, ...]] = {
     "CT": (
         Preset("lung", "Lung", -600, 1500),
@@ -58,6 +60,17 @@ USUAL: dict[tuple[str, str], str] = {
     ("CT", "SPINE"): "bone",
 }
 """The preset with which an image of this modality and body part is shown when its header names no window."""
+
+
+def tells_apart(window: Preset, full: Preset) -> bool:
+    """Whether a window has shades for the values of a range: it meets the range, and is not so wide that all is alike.
+
+    >>> mediastinum = Preset("mediastinum", "", 40, 400)
+    >>> tells_apart(mediastinum, whole_range(-1000, 3000)), tells_apart(mediastinum, whole_range(0, 1))
+    (True, False)
+    """
+    apart = abs(window.center - full.center)
+    return apart < (window.width + full.width) / 2 and full.width * _SHADES >= window.width
 
 
 def whole_range(low: float, high: float) -> Preset:

@@ -76,7 +76,9 @@ def sentence(text: str) -> str:
 
 
 def _written(name: str, value: str) -> str:
-    """A number with the language's decimal sign; versions and all else as they are."""
+    """A number with the language's decimal sign, and `what` by its name in that language; all else as it is."""
+    if name == "what":
+        return gettext(value)
     if name == "version" or not re.fullmatch(r"\d+\.\d+", value):
         return value
     return value.replace(".", str(locale().number_symbols["latn"]["decimal"]))

@@ -15,6 +15,7 @@ from carina.errors import CarinaError, NotFound
 from carina.model.clock import now, stamp
 from carina.node.quarantine import GRACE
 from carina.node.site import Node
+from carina.storage.audit import AuditRow
 from carina.storage.schema import quarantine as table
 
 log = logging.getLogger(__name__)
@@ -61,13 +62,15 @@ def _kept(node: Node, which: object) -> list[str]:
 def _destroy(node: Node, actor: str, ids: list[str], why: str = "") -> int:
     done = 0
     for start in range(0, len(ids), _AT_ONCE):
+        mine = table.c.id.in_(ids[start : start + _AT_ONCE]) & (table.c.state == "discarded")
         with node.engine.begin() as connection:
-            for one in ids[start : start + _AT_ONCE]:
-                mine = (table.c.id == one) & (table.c.state == "discarded")
-                if connection.execute(update(table).where(mine).values(state="destroyed")).rowcount:
-                    said = {"why": why} if why else {}
-                    node.audit.append("quarantine-destroyed", actor, one, connection=connection, **said)
-                    done += 1
+            gone = sorted(
+                connection.execute(update(table).where(mine).values(state="destroyed").returning(table.c.id)).scalars()
+            )
+            said = {"why": why} if why else {}
+            told = [AuditRow("quarantine-destroyed", actor, one, said) for one in gone]
+            node.audit.append_all(told, connection)
+            done += len(gone)
     _remove(node)
     return done
 

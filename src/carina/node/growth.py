@@ -58,6 +58,7 @@ class Storage:
 
     waiting     in the spool
     held        in quarantine, by reason: images and bytes
+    discarded   there too, until they are destroyed: images and bytes
     records     of the database
     total, free of the disk with the node's folder
     """
@@ -65,6 +66,7 @@ class Storage:
     growth: Growth
     waiting: Backlog
     held: dict[str, tuple[int, int]]
+    discarded: tuple[int, int]
     records: int
     total: int
     free: int
@@ -80,10 +82,12 @@ def growth(node: Node) -> Growth:
 
 def storage(node: Node, grown: Growth, disk: tuple[int, int, int]) -> Storage:
     """Where the bytes are. disk: total, used, free of the node's folder."""
+    gone = sums.held(node.engine, "discarded").values()
     return Storage(
         growth=grown,
         waiting=backlog(node.engine, node.most_waiting + 1),
         held=sums.held(node.engine),
+        discarded=(sum(count for count, _ in gone), sum(size for _, size in gone)),
         records=records_size(node),
         total=disk[0],
         free=disk[2],

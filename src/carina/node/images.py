@@ -79,7 +79,7 @@ def open_image(node: Node, instance: Located, numbers: Sequence[int]) -> Image:
     table = None if instance.frame_size is not None else spans.table_of(node, instance)
     if instance.pixel_offset is not None and (instance.frame_size is not None or table is not None):
         header = header_of(node, instance)
-        if header is not None:
+        if header is not None and not frames.has_swapped_bits(header):
             return Image(node, instance, header, whole=False, table=table)
     parsed = _parsed(node, instance)
     if max(numbers) > frames.count(parsed):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -40,6 +40,7 @@ class KeyLine:
     expires      UTC; None: it has no end
     days         until then, rounded down; below 0 it is over
     note         what is wrong with it; "" where nothing is
+    of_hub       whether it came with the invitation of a hub
     """
 
     what: str
@@ -50,6 +51,8 @@ class KeyLine:
     days: int | None = None
     state: State = "good"
     note: str = ""
+    begins_later: bool = False
+    of_hub: bool = False
 
 
 def listed(node: Node, certificates: Sequence[tuple[str, Path]] = ()) -> list[KeyLine]:
@@ -59,7 +62,7 @@ def listed(node: Node, certificates: Sequence[tuple[str, Path]] = ()) -> list[Ke
     """
     lines = [*_own(node)]
     for hub in list_hubs(node):
-        lines += _of_hub(hub)
+        lines += [replace(line, of_hub=True) for line in _of_hub(hub)]
     for what, path in certificates:
         lines += _of_file(what, path)
     return lines
@@ -96,29 +99,34 @@ def _of_file(what: str, path: Path) -> list[KeyLine]:
     try:
         data = path.read_bytes()
     except OSError:
-        return [KeyLine(what, "", "", state="bad", note="Its file cannot be read.")]
+        return [KeyLine(what, "", "", state="bad", note=_UNREAD)]
     return _of_pem(what, "", data)
 
 
+_UNREAD = "Its file cannot be read. Check its place in node.toml, and its rights."
+_EMPTY = "There is no certificate in its file. Put one in its place, as PEM."
+_NONE = "There is no certificate. Join the hub again with a new invitation."
+_WRONG = "It cannot be read as a certificate. Put another in its place, as PEM."
+
+
 def _of_pem(what: str, of: str, data: bytes) -> list[KeyLine]:
-    """A line for each certificate of a PEM text."""
+    """A line for each certificate of a PEM text; `of`: the hub that it came from, "" where it is a file's."""
     if not data.strip():
-        return [KeyLine(what, of, "", state="warn", note="There is no certificate.")]
+        return [KeyLine(what, of, "", state="warn", note=_NONE if of else _EMPTY)]
     try:
         found = x509.load_pem_x509_certificates(data)
     except ValueError:
-        return [KeyLine(what, of, "", state="bad", note="It cannot be read as a certificate.")]
+        return [KeyLine(what, of, "", state="bad", note=_WRONG)]
     return [_certificate(what, of or _name(one), one, now()) for one in found]
 
 
 def _certificate(what: str, of: str, one: x509.Certificate, at: datetime) -> KeyLine:
     days = (one.not_valid_after_utc - at).days
-    state: State = "bad" if days < 0 else "warn" if days < WARN_DAYS else "good"
-    note = "It is over." if days < 0 else "It ends soon." if days < WARN_DAYS else ""
-    if one.not_valid_before_utc > at:
-        state, note = "bad", "It begins later."
+    later = one.not_valid_before_utc > at
+    state: State = "bad" if days < 0 or later else "warn" if days < WARN_DAYS else "good"
+    note = "It begins later." if later else "It is over." if days < 0 else "It ends soon." if days < WARN_DAYS else ""
     begin, end = stamp(one.not_valid_before_utc), stamp(one.not_valid_after_utc)
-    return KeyLine(what, of, one.fingerprint(SHA256()).hex(), begin, end, days, state, note)
+    return KeyLine(what, of, one.fingerprint(SHA256()).hex(), begin, end, days, state, note, later)
 
 
 def _name(one: x509.Certificate) -> str:

@@ -7,7 +7,7 @@ ones, dates the shifted ones: the archive has no others.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,13 +17,13 @@ from carina.dicom.levels import tag_of
 from carina.dicom.makers import OTHER
 from carina.dicom.query import Match, Query
 from carina.dicom.voi import ROBUST
-from carina.dicom.windows import USUAL, Preset
+from carina.dicom.windows import USUAL, Preset, tells_apart
 from carina.errors import NotFound
 from carina.node.authorise import Grant
 from carina.node.documents import VIDEO, document_of, is_video
 from carina.node.overlays import NO_SOURCE, Overlay, overlays
 from carina.node.retrieve import find, place
-from carina.node.shown import OWN, Shown, Values, shown
+from carina.node.shown import OWN, SOME_DAMAGED, Shown, Values, shown
 from carina.node.site import Node
 from carina.node.stack import Slice, Stack, stacked
 from carina.storage.locate import Located
@@ -121,7 +121,7 @@ def look(node: Node, grant: Grant, seen: StudySeen, series_uid: str) -> Look:
     if series is None:
         raise NotFound("The study has no such series.", "Choose one from the study's page.")
     instances = place(node, grant, seen.uid, series.uid)
-    stack = stacked(node, [one for one in instances if not is_video(one.transfer_syntax_uid)])
+    stack = stacked(node, instances)
     if not stack.slices:
         first = instances[0]
         document, sentence = VIDEO if is_video(first.transfer_syntax_uid) else document_of(first.sop_class_uid)
@@ -148,9 +148,16 @@ def look(node: Node, grant: Grant, seen: StudySeen, series_uid: str) -> Look:
 
 
 def as_shown(node: Node, instances: Sequence[Located], stack: Stack) -> Shown:
-    """Windows and values of the slice in the middle."""
-    middle = stack.slices[len(stack.slices) // 2]
-    return shown(node, next(one for one in instances if one.uid == middle.uid), middle.frame)
+    """Windows and values of the slice in the middle; of another where that one cannot be read."""
+    by_uid: dict[str, Located] = {one.uid: one for one in instances}
+    count = len(stack.slices)
+    for at in dict.fromkeys((count // 2, count // 4, 3 * count // 4, 0, count - 1)):
+        one = stack.slices[at]
+        found = shown(node, by_uid[one.uid], one.frame)
+        if found.kind != "none":
+            return found if at == count // 2 else replace(found, notes=(*found.notes, SOME_DAMAGED))
+    middle = stack.slices[count // 2]
+    return shown(node, by_uid[middle.uid], middle.frame)
 
 
 @dataclass(frozen=True)
@@ -227,7 +234,12 @@ def _is(keyword: str, values: Sequence[str]) -> Match:
 
 
 def _usual(series: SeriesSeen, windows: Sequence[Preset]) -> str:
-    names = [one.name for one in windows]
-    told = any(name.startswith(("own-", "table-")) for name in names)
-    wanted = OWN.name if told else USUAL.get((series.modality, series.body_part), ROBUST)
-    return next((name for name in (wanted, "full", OWN.name) if name in names), "")
+    """The header's window, else the preset of the body part; one of the range of values where that shows nothing."""
+    named = {one.name: one for one in windows}
+    if "full" not in named:
+        return OWN.name if OWN.name in named else ""
+    told = next((one for one in windows if one.name.startswith(("own-", "table-"))), None)
+    wanted = told or named.get(USUAL.get((series.modality, series.body_part), ""))
+    if wanted is not None and tells_apart(wanted, named["full"]):
+        return OWN.name if told else wanted.name
+    return ROBUST if ROBUST in named else "full"

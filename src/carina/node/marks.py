@@ -23,6 +23,7 @@ from carina.storage.locate import Located
 STRUCTURES = "1.2.840.10008.5.1.4.1.1.481.3"
 SEGMENTATIONS = frozenset(("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"))
 MOST_SEGMENTS, MOST_FRAMES = 2000, 20_000
+LONGEST = 20_000  # points of one contour that are kept, evenly chosen of more; no border has as many pixels
 SHOWN = 20  # segments of one overlay that are shown at first
 Header = dict[str, Any]
 
@@ -180,13 +181,17 @@ def _drawn_on(header: Header) -> Iterator[str]:
 
 def _contour(number: int, item: Header) -> Contour | None:
     """None when its data are no points."""
+    told = list(values_of(item, tag_of("ContourData")))
+    if not told or len(told) % 3:
+        return None
+    step = 3 * -(-len(told) // (3 * LONGEST))
     try:
-        values = np.array([float(one) for one in values_of(item, tag_of("ContourData"))])
+        points = np.array([[float(one) for one in told[axis::step]] for axis in range(3)]).T
     except (TypeError, ValueError):
         return None
-    if values.size % 3 or not values.size or not np.isfinite(values).all() or np.abs(values).max() > 1e9:
+    if not np.isfinite(points).all() or np.abs(points).max() > 1e9:
         return None
-    return Contour(number, _text(item, "ContourGeometricType").upper(), values.reshape(-1, 3))
+    return Contour(number, _text(item, "ContourGeometricType").upper(), np.ascontiguousarray(points))
 
 
 def _number(header: Header, keyword: str) -> float | None:

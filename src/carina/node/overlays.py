@@ -26,7 +26,7 @@ from carina.storage.locate import Located
 
 MOST = 20  # overlays of one series
 PARALLEL = 0.9998  # cosine of the largest angle (1°) between the planes of a picture and an outline
-MOST_POINTS, MOST_CONTOURS = 100_000, 5000  # that are looked at for one slice
+MOST_POINTS, MOST_CONTOURS = 100_000, 5000  # that are drawn in one slice
 CROSS = 2.0  # pixels from the middle of a point's cross to its ends
 
 NO_PLACE = "The images do not say where they lie in the patient, so that the outlines cannot be placed."

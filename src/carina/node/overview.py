@@ -18,6 +18,7 @@ from carina.node import keylist, pixels, review, standing
 from carina.node.arrivals import Arriving, arriving, silences
 from carina.node.growth import Growth, growth
 from carina.node.ingest import RESERVE
+from carina.node.keylist import KeyLine
 from carina.node.part import ORDER, Around, Part, State
 from carina.node.saying import named, say, say_count
 from carina.node.site import Node
@@ -90,8 +91,8 @@ def parts(node: Node, around: Around | None = None, seen: Seen | None = None) ->
     return (
         _reception(node, seen.arriving, at),
         _workers(node, around, seen.arriving, at),
-        _pixels(node, held),
-        _quarantine(held),
+        _pixels(node),
+        _quarantine(node, held),
         _reviews(node),
         _disk(node, around, seen.growth),
         standing.records(node),
@@ -169,7 +170,7 @@ _RUNNING = ("{count} process runs, nothing waits.", "{count} processes run, noth
 _WORKED_ON = ("{count} image is being worked on.", "{count} images are being worked on.")
 
 
-def _pixels(node: Node, held: Mapping[str, tuple[int, int]]) -> Part:
+def _pixels(node: Node) -> Part:
     name, link = named("Pixel checks"), f"/quarantine/{Reason.PIXELS_NOT_CHECKED}"
     counts = pixels.counts(node)
     if pixels.is_blind(node):
@@ -177,7 +178,7 @@ def _pixels(node: Node, held: Mapping[str, tuple[int, int]]) -> Part:
         return Part(name, "bad", error.message, error.hint or "", link)
     if counts.get("failed"):
         text = say_count(counts["failed"], *_FAILED)
-        return Part(name, "warn", text, say("Try them again, or discard them."), link)
+        return Part(name, "warn", text, say("Try them again, or discard them."), f"/quarantine/{Reason.FAILED}")
     waiting = counts.get("waiting", 0)
     if waiting:
         return Part(name, "good", say_count(waiting, *_TO_SEARCH), "", link)
@@ -191,10 +192,12 @@ _SEARCHED = ("{count} image was searched for text.", "{count} images were search
 _TO_SEARCH = ("{count} image is to be searched for text.", "{count} images are to be searched for text.")
 
 
-def _quarantine(held: Mapping[str, tuple[int, int]]) -> Part:
+def _quarantine(node: Node, held: Mapping[str, tuple[int, int]]) -> Part:
     name, link = named("Quarantine"), "/quarantine"
     others = {Reason.PIXELS_NOT_CHECKED.value, Reason.TEXT_IN_PIXELS.value}  # they are parts of their own
     count = sum(number for reason, (number, _) in held.items() if reason not in others)
+    if Reason.PIXELS_NOT_CHECKED in held:
+        count += pixels.left_aside(node)  # but these, which nobody looks at by themselves
     if not count:
         return Part(name, "good", say("Nothing waits in quarantine."), "", link)
     return Part(name, "warn", say_count(count, *_HELD), say("Try them again, or discard them."), link)
@@ -216,40 +219,42 @@ _TO_READ = ("{count} image waits for a reader.", "{count} images wait for a read
 
 def _disk(node: Node, around: Around, grown: Growth) -> Part:
     name, link = named("Disk"), "/system#storage"
-    total, _, free = around.disk(node.folder)
-    gigabytes, days = f"{free / 1e9:.1f}", grown.days_until(free)
-    hint = say("Free some room, or move the node to a larger disk.")
+    try:
+        total, _, free = around.disk(node.folder)
+    except OSError:
+        gone = say("The folder of the node cannot be looked at.")
+        return Part(name, "bad", gone, say("Check that its disk is there, and the rights of the folder."), link)
+    state, text = _room(total, free, grown.days_until(free))
+    hint = say("Free some room, or move the node to a larger disk.") if state != "good" else ""
+    return Part(name, state, text, hint, link)
+
+
+def _room(total: int, free: int, days: int | None) -> tuple[State, str]:
+    """How much room there is, and for how long: bytes, and days until it is full."""
+    gigabytes = f"{free / 1e9:.1f}"
     if free < 2 * RESERVE:
-        return Part(name, "bad", say("The disk is full: {free} GB are free.", free=gigabytes), hint, link)
+        return "bad", say("The disk is full: {free} GB are free.", free=gigabytes)
     if days is not None and days <= FULL_WARN:
         text = say_count(days, "The disk is full in about {count} day.", "The disk is full in about {count} days.")
-        return Part(name, "bad" if days <= FULL_BAD else "warn", text, hint, link)
+        return "bad" if days <= FULL_BAD else "warn", text
     if free < LITTLE * total:
-        return Part(name, "warn", say("Little of the disk is free: {free} GB.", free=gigabytes), hint, link)
+        return "warn", say("Little of the disk is free: {free} GB.", free=gigabytes)
     if days is None:
-        return Part(name, "good", say("{free} GB of the disk are free.", free=gigabytes), "", link)
+        return "good", say("{free} GB of the disk are free.", free=gigabytes)
     if days > LONG:
-        years = say(
-            "{free} GB of the disk are free, enough for about {years} years.", free=gigabytes, years=days // 365
-        )
-        return Part(name, "good", years, "", link)
-    text = say("{free} GB of the disk are free, enough for about {days} days.", free=gigabytes, days=days)
-    return Part(name, "good", text, "", link)
+        return "good", say(_YEARS, free=gigabytes, years=days // 365)
+    return "good", say("{free} GB of the disk are free, enough for about {days} days.", free=gigabytes, days=days)
+
+
+_YEARS = "{free} GB of the disk are free, enough for about {years} years."
 
 
 def _keys(node: Node, around: Around) -> Part:
     name, link = named("Keys and certificates"), "/system#keys"
     lines = keylist.listed(node, around.certificates)
     wrong = [line for state in ORDER[:2] for line in lines if line.state == state]
-    hint = say("Put a new certificate in place, and start the node again.")
-    for line in wrong:
-        if line.days is None or line.days < 0:
-            text = say("{what}: something is wrong with it.", what=line.what)
-            return Part(name, line.state, text, line.note, link)
-        text = say_count(
-            line.days, "{what}: it ends in {count} day.", "{what}: it ends in {count} days.", what=line.what
-        )
-        return Part(name, line.state, text, hint, link)
+    if wrong:
+        return Part(name, wrong[0].state, *_ailing(wrong[0]), link)
     ends = min((line.days for line in lines if line.days is not None), default=None)
     if ends is None:
         return Part(name, "good", say_count(len(lines), *_ENDLESS), "", link)
@@ -258,6 +263,21 @@ def _keys(node: Node, around: Around) -> Part:
     return Part(name, "good", say_count(len(lines), *_IN_DAYS, days=ends), "", link)
 
 
+def _ailing(line: KeyLine) -> tuple[str, str]:
+    """What is wrong with a key or certificate, and what to do."""
+    hint = say("Put a new certificate in place, and start the node again.")
+    if line.of_hub:
+        hint = say("Ask the hub's operator for a new invitation, and join the hub again.")
+    if line.days is None:
+        return say("{what}: something is wrong with it.", what=line.what), line.note
+    if line.days < 0:
+        return say("{what}: it has ended.", what=line.what), hint
+    if line.begins_later:
+        return say("{what}: it is not valid yet.", what=line.what), say("Check this machine's clock; it may be slow.")
+    return say_count(line.days, *_ENDING, what=line.what), hint
+
+
+_ENDING = ("{what}: it ends in {count} day.", "{what}: it ends in {count} days.")
 _ENDLESS = ("{count} key, which does not end.", "{count} keys, none of which ends.")
 _IN_YEARS = (
     "{count} key or certificate; it ends in {years} years.",

@@ -185,11 +185,25 @@ def _stands_for(connection: Connection, arrival_id: str, project: ProjectId, lay
 
 
 def counts(node: Node) -> dict[str, int]:
-    """How many images there are in each state, and `looked_at`: how many a machine has searched for text."""
+    """How many images there are in each state, and `looked_at`: how many a machine has searched for text.
+
+    Of those that wait for anybody or have failed, only what is in quarantine still: not what was discarded since.
+    """
+    here = exists().where(held.c.id == checks.c.id, held.c.state == "waiting")
+    still = or_(checks.c.state.not_in(("waiting", "flagged", "failed")), here)
     with node.engine.connect() as connection:
-        found = connection.execute(select(checks.c.state, func.count()).group_by(checks.c.state)).all()
+        states = select(checks.c.state, func.count()).where(still).group_by(checks.c.state)
+        found = connection.execute(states).all()
         looked = select(func.count()).select_from(checks).where(checks.c.checked_at.is_not(None))
         return {**{state: int(number) for state, number in found}, "looked_at": connection.execute(looked).scalar_one()}
+
+
+def left_aside(node: Node) -> int:
+    """How many wait unchecked that nobody is going to look at: their project's profile does not have that done."""
+    waits = (held.c.state == "waiting") & (held.c.reason == Reason.PIXELS_NOT_CHECKED)
+    wanted = select(func.count()).select_from(held).where(waits, ~exists().where(checks.c.id == held.c.id))
+    with node.engine.connect() as connection:
+        return int(connection.execute(wanted).scalar_one())
 
 
 def release_claims(node: Node, worker: str | None = None, *, counted: bool = True) -> None:

@@ -7,12 +7,12 @@ they have reached the archive. What is discarded rests sealed for `GRACE`, and c
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any, Literal, Self, cast
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, func, insert, select, update
 
 from carina.errors import BadInput, NotFound
 from carina.model.clock import now, parse_stamp, stamp
@@ -23,6 +23,7 @@ from carina.node.parcel import Parcel, recorded
 from carina.node.remedies import REMEDIES, Remedy
 from carina.node.site import Node
 from carina.storage import arrivals
+from carina.storage.audit import AuditRow
 from carina.storage.schema import arrivals as rows
 from carina.storage.schema import node_tables, pixel_checks
 from carina.storage.schema import quarantine as table
@@ -258,11 +259,9 @@ def retry(
     numbers: list[int] = []
     for some in _portions(chosen):
         with node.engine.begin() as connection:
-            for held in some:
-                number = give_back(node, connection, actor, held.id, profile)
-                if number:  # else somebody else was quicker, whose choice stands
-                    arrivals.choose_profile(connection, held.id, profile or None)
-                    numbers.append(number)
+            given = _given_back(node, connection, actor, some, profile)
+            arrivals.choose_profile(connection, given.keys(), profile or None)  # not of those where others were quicker
+            numbers += given.values()
     return Batch(len(numbers), min(numbers, default=0), max(numbers, default=0))
 
 
@@ -282,30 +281,33 @@ def discard(
     done = 0
     for some in _portions(chosen):
         with node.engine.begin() as connection:
-            done += sum(give_up(node, connection, actor, held.id) for held in some)
+            done += _given_up(node, connection, actor, some)
     return done
 
 
 def restore(node: Node, actor: str, *, ids: Iterable[str] = (), wanted: Wanted | None = None) -> int:
-    """Take discarded ones back: they wait again, as before; how many. One that is not kept any more: `NotFound`."""
+    """Take discarded ones back: they wait again, as before; how many. One that is not kept any more: `NotFound`.
+
+    What was discarded longer than `GRACE` ago is kept no more, whether or not a sweep has destroyed it yet.
+    """
     chosen = _chosen(node, ids, None, wanted, "discarded")
     done = 0
     for some in _portions(chosen):
         with node.engine.begin() as connection:
-            for held in some:
-                if _move(connection, held.id, "waiting", of="discarded", discarded_at=None):
-                    _look_again(connection, held)
-                    node.audit.append("quarantine-restored", actor, held.id, connection=connection)
-                    done += 1
+            moved = _move(connection, some, "waiting", of="discarded", discarded_at=None)
+            _look_again(connection, moved)
+            node.audit.append_all([AuditRow("quarantine-restored", actor, one) for one in moved], connection)
+            done += len(moved)
     return done
 
 
-def _look_again(connection: Connection, held: Held) -> None:
-    """Its pixels, which nobody was to look at any more, are looked at as before; readers decide on them anew."""
-    again = "flagged" if held.reason == Reason.TEXT_IN_PIXELS else "waiting"
-    ended = (pixel_checks.c.id == held.id) & (pixel_checks.c.state == "rejected")
-    values = {"state": again, "sample": False, "claimed_by": None, "decided_at": None, "decisions": []}
-    connection.execute(update(pixel_checks).where(ended).values(**values))
+def _look_again(connection: Connection, moved: Collection[str]) -> None:
+    """Their pixels, which nobody was to look at any more, are looked at as before; readers decide on them anew."""
+    flagged = select(table.c.id).where(table.c.id.in_(moved), table.c.reason == Reason.TEXT_IN_PIXELS)
+    ended = pixel_checks.c.id.in_(moved) & (pixel_checks.c.state == "rejected")
+    again = case((pixel_checks.c.id.in_(flagged), "flagged"), else_="waiting")
+    values: dict[str, Any] = {"sample": False, "claimed_by": None, "decided_at": None, "decisions": []}
+    connection.execute(update(pixel_checks).where(ended).values(state=again, **values))
 
 
 def progress(node: Node, batch: Batch) -> Progress:
@@ -324,19 +326,29 @@ def give_back(node: Node, connection: Connection, actor: str, arrival_id: str, p
 
     0, and nothing happens, when it waits no more, since somebody else was quicker. `profile`: for the trail.
     """
-    if not _move(connection, arrival_id, "retried"):
-        return 0
-    arrivals.requeue(connection, arrival_id)
+    return _given_back(node, connection, actor, [arrival_id], profile).get(arrival_id, 0)
+
+
+def _given_back(
+    node: Node, connection: Connection, actor: str, some: Collection[str], profile: str = ""
+) -> dict[str, int]:
+    """`give_back` of those that still wait: the numbers of their rows in the audit trail, by id."""
+    moved = _move(connection, some, "retried")
+    arrivals.requeue(connection, moved)
     said = {"profile": profile} if profile else {}
-    return node.audit.append("quarantine-retried", actor, arrival_id, connection=connection, **said)
+    told = [AuditRow("quarantine-retried", actor, one, said) for one in moved]
+    return dict(zip(moved, node.audit.append_all(told, connection), strict=True))
 
 
 def give_up(node: Node, connection: Connection, actor: str, arrival_id: str) -> bool:
     """`discard` of one, in the caller's transaction."""
-    if not _move(connection, arrival_id, "discarded", discarded_at=stamp()):
-        return False
-    node.audit.append("quarantine-discarded", actor, arrival_id, connection=connection)
-    return True
+    return _given_up(node, connection, actor, [arrival_id]) == 1
+
+
+def _given_up(node: Node, connection: Connection, actor: str, some: Collection[str]) -> int:
+    moved = _move(connection, some, "discarded", discarded_at=stamp())
+    node.audit.append_all([AuditRow("quarantine-discarded", actor, one) for one in moved], connection)
+    return len(moved)
 
 
 def change_reason(connection: Connection, arrival_id: str, reason: Reason, detail: str = "") -> None:
@@ -346,10 +358,20 @@ def change_reason(connection: Connection, arrival_id: str, reason: Reason, detai
     arrivals.change_reason(connection, arrival_id, reason)
 
 
-def _move(connection: Connection, arrival_id: str, state: State, *, of: State = "waiting", **values: Any) -> bool:
-    """From one state to another; False when it is not in it any more, since somebody else was quicker."""
-    there = and_(table.c.id == arrival_id, table.c.state == of)
-    return connection.execute(update(table).where(there).values(state=state, **values)).rowcount == 1
+def _move(
+    connection: Connection, some: Collection[str], state: State, *, of: State = "waiting", **values: Any
+) -> list[str]:
+    """Those of these that were in one state and are in the other now, in order; with others somebody was quicker."""
+    there = and_(table.c.id.in_(some), _is(of))
+    moved = update(table).where(there).values(state=state, **values).returning(table.c.id)
+    return sorted(connection.execute(moved).scalars())
+
+
+def _is(state: State) -> ColumnElement[bool]:
+    """In this state; of what is discarded, only what can still be taken back."""
+    if state != "discarded":
+        return table.c.state == state
+    return (table.c.state == state) & (table.c.discarded_at >= stamp(now() - GRACE))
 
 
 def _chosen(
@@ -376,13 +398,14 @@ def _require(chosen: Iterable[Held], remedy: Remedy) -> None:
             raise BadInput(f"This cannot be done with what waits as {reason}.", REMEDIES[reason].advice)
 
 
-def _portions(chosen: list[Held]) -> Iterator[list[Held]]:
+def _portions(chosen: list[Held]) -> Iterator[list[str]]:
+    """Their ids, as many at once as one transaction takes."""
     for start in range(0, len(chosen), _AT_ONCE):
-        yield chosen[start : start + _AT_ONCE]
+        yield [held.id for held in chosen[start : start + _AT_ONCE]]
 
 
 def _in(found: Any, wanted: Wanted, state: State = "waiting") -> Any:
-    return found.where(table.c.state == state, wanted.where())
+    return found.where(_is(state), wanted.where())
 
 
 def _held(row: RowMapping) -> Held:

@@ -17,7 +17,7 @@ from carina.deid.evidence.diff import Difference, differences
 from carina.deid.pixels.findings import Box, Findings
 from carina.dicom.parse import parse
 from carina.dicom.rendering import Viewport, Window, render, value_range
-from carina.errors import BadInput, Conflict, NotFound
+from carina.errors import BadInput, Conflict, NotAllowed, NotFound
 from carina.model.clock import stamp
 from carina.model.ids import ProjectId
 from carina.model.instance import Source
@@ -25,6 +25,7 @@ from carina.node import quarantine
 from carina.node.parcel import unwrap
 from carina.node.preparing import handling_of
 from carina.node.site import Node
+from carina.storage.accounts import HOLDER
 from carina.storage.schema import pixel_checks as checks
 from carina.storage.schema import quarantine as held
 
@@ -192,7 +193,11 @@ def decide(
 
     boxes   what is to be blanked, when it may pass; none: there is no text
     seen    how many decisions the reader was shown. Another since then: `Conflict`
+
+    Raises `NotAllowed` for a token: two who must agree are two persons, each with an account of their own.
     """
+    if actor.startswith(HOLDER):
+        raise NotAllowed("A reader decides with an account of their own.", "Sign in; a token cannot decide.")
     with node.engine.begin() as connection:
         one = _one(connection, arrival_id, lock=True)
         if len(one.decisions) != seen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,12 @@ from carina.storage.locate import Located
 
 OWN = Preset("own", "As the image says", 0, 0)
 """The window that the header names; without one, each slice's own range."""
-FLOATS = "The values of these images are real numbers; each slice is shown from its lowest to its highest."
+FLOATS = "The values of these images are real numbers; the node draws each window, and no value is told."
 BITS = "Each pixel of these images is only black or white."
+UNUSABLE = "The window that the headers name cannot be used; another one was chosen."
+NO_COLOURS = "The tables of colours of these images are missing or damaged; they are shown in grey."
+LARGE = "These images have more pixels than are drawn here; retrieve them to see them."
+SOME_DAMAGED = "Some images of this series cannot be read."
 DAMAGED = "The pixels of the slice in the middle cannot be read, so that the range of values is not known."
 NO_SUV = "The values are not shown as SUV: what that takes is not in the headers."
 _SUV = (Preset("suv-5", "SUV 0 to 5", 2.5, 5, "linear-exact"), Preset("suv-10", "SUV 0 to 10", 5, 10, "linear-exact"))
@@ -30,7 +35,7 @@ _UNITS = {"HU": "HU", "BQML": "Bq/ml", "GML": "g/ml", "CNTS": "counts"}
 class Values:
     """Stored values of 16 bits that a browser may have: `value = stored * slope + intercept`, and times `scale` in SUV.
 
-    unit    of the value, or ""
+    unit    of what that gives, or ""
     invert  whether the lowest is white
     """
 
@@ -66,6 +71,8 @@ def shown(node: Node, instance: Located, frame: int) -> Shown:
 def _shown(node: Node, instance: Located, frame: int) -> Shown:
     try:
         image = open_image(node, instance, [frame])
+        if _is_large(image.header):
+            return Shown("none", (), None, None, (LARGE,))
         pixels = image.pixels(frame)
         values = rendering.values_in(image.header, pixels, frame)
     except (InvalidInstance, NotFound):
@@ -73,7 +80,9 @@ def _shown(node: Node, instance: Located, frame: int) -> Shown:
     header = image.header
     if values is None:
         return Shown("colour", (), None, _rate(header), ())
-    notes = [FLOATS] if pixels.dtype.kind == "f" else [BITS] if header.get("BitsAllocated") == 1 else []
+    bits = header.get("BitsAllocated") == 1
+    notes = [FLOATS] if pixels.dtype.kind == "f" else [BITS] if bits else []
+    notes += [NO_COLOURS] if rendering.is_palette(header) else []
     modality = str(header.get("Modality") or "")
     scale = None
     if modality == "PT":
@@ -86,8 +95,17 @@ def _shown(node: Node, instance: Located, frame: int) -> Shown:
         if scale
         else PRESETS.get(modality, ())
     )
-    windows = (OWN, *voi.own_windows(header, frame), *presets, *voi.ranges(values))
+    own = voi.own_windows(header, frame)
+    notes += [UNUSABLE] if not own and voi.names_window(header, frame) else []
+    windows = (OWN, *own, *(() if bits else presets), *voi.ranges(values))
     return Shown("grey", windows, values_for(header, pixels, frame, scale), _rate(header), tuple(notes))
+
+
+def _is_large(header: Dataset) -> bool:
+    try:
+        return int(header.get("Rows") or 0) * int(header.get("Columns") or 0) > rendering.MAX_PIXELS
+    except (TypeError, ValueError):
+        return False
 
 
 def values_for(header: Dataset, pixels: np.ndarray[Any, Any], frame: int, scale: float | None = None) -> Values | None:
@@ -101,13 +119,16 @@ def values_for(header: Dataset, pixels: np.ndarray[Any, Any], frame: int, scale:
         slope, intercept = float(lines.get("RescaleSlope", 1)), float(lines.get("RescaleIntercept", 0))
     except (TypeError, ValueError):
         return None
+    if not (isfinite(slope) and isfinite(intercept)):
+        return None
     modality = str(header.get("Modality") or "")
     unit = str(lines.get("RescaleType") or header.get("RescaleType") or header.get("Units") or "")
+    usual = "HU" if modality == "CT" and unit in ("", "US") else ""
     return Values(
         type="int16" if pixels.dtype.kind == "i" else "uint16",
         slope=slope,
         intercept=intercept,
-        unit=_UNITS.get(unit.strip().upper(), "HU" if modality == "CT" and unit in ("", "US") else ""),
+        unit="SUV" if scale else _UNITS.get(unit.strip().upper(), usual),
         invert=str(header.get("PhotometricInterpretation") or "") == "MONOCHROME1",
         scale=scale,
         rows=pixels.shape[0],

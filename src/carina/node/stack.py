@@ -11,7 +11,9 @@ import numpy as np
 
 from carina.dicom.geometry import Place, Position, order_of
 from carina.dicom.letters import NONE, Letters, letters_of
+from carina.node.documents import is_video
 from carina.node.recent import Recent
+from carina.node.retrieve import with_pixels
 from carina.node.site import Node
 from carina.node.taken import MOST_SLICES, Taken, taken
 from carina.storage.locate import Located
@@ -72,10 +74,16 @@ _KEPT: Recent[Stack] = Recent(400_000, lambda one: 1 + len(one.slices))
 
 
 def stacked(node: Node, instances: Sequence[Located]) -> Stack:
-    """All frames of these, as far as `MOST_SLICES` goes; put in order once for the same contents."""
-    images = [one for one in instances if one.frames]
-    key = tuple(one.content for one in images)
-    return _KEPT.of(key, lambda: stack_of(taken(node, images), sum(one.frames for one in images)))
+    """All frames of these, as far as `MOST_SLICES` goes; put in order once for the same contents. Documents and films
+    have none.
+    """
+    return _KEPT.of(tuple(one.content for one in instances), lambda: _stacked(node, instances))
+
+
+def _stacked(node: Node, instances: Sequence[Located]) -> Stack:
+    pictures = [one for one in instances if one.frames and not is_video(one.transfer_syntax_uid)]
+    images = with_pixels(node, pictures)
+    return stack_of(taken(node, images), sum(one.frames for one in images))
 
 
 def stack_of(images: Sequence[Taken], total: int) -> Stack:

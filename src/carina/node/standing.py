@@ -145,16 +145,16 @@ def trail(node: Node) -> Part:
         return Part(name, "bad", said, say("Compare with a back-up; see the page of the trail."), link)
     if known.state == "running":
         hint = say("Check it whole: carina node audit FOLDER.")
-        said = say("{count} rows, {checked} checked.", count=known.total, checked=known.seq)
+        said = say("Checked up to row {checked} of {count}.", count=known.total, checked=known.seq)
         return Part(name, "good", said, hint, link)
     minutes = int((now() - parse_stamp(known.at)).total_seconds() // 60)
     if not minutes:
-        return Part(name, "good", say("Whole: {count} rows, just checked.", count=known.seq), "", link)
-    said = say_count(minutes, *_CHECKED, count_of_rows=known.seq)
+        return Part(name, "good", say("Whole up to row {row}, just checked.", row=known.seq), "", link)
+    said = say_count(minutes, *_CHECKED, row=known.seq)
     return Part(name, "good", said, "", link)
 
 
 _CHECKED = (
-    "Whole: {count_of_rows} rows were checked {count} minute ago.",
-    "Whole: {count_of_rows} rows were checked {count} minutes ago.",
+    "Whole up to row {row}, checked {count} minute ago.",
+    "Whole up to row {row}, checked {count} minutes ago.",
 )

@@ -100,7 +100,7 @@ class Token:
 def add_account(engine: Engine, name: str, password: str, roles: Collection[str], display_name: str = "") -> None:
     """Make an account. Raises `BadInput` for a name, password or role that will not do, `Conflict` for a taken name."""
     row = {
-        "name": _named(name),
+        "name": account_name(name),
         "display_name": display_name[:200],
         "password_hash": _hasher.hash(_acceptable(password)),
         "roles": _roles_of_people(roles),
@@ -259,7 +259,7 @@ def add_token(
     secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
     row = {
         "digest": _digest(secret),
-        "name": _named(name),
+        "name": account_name(name),
         "account": account,
         "roles": _known_roles(roles),
         "created_at": stamp(),
@@ -373,7 +373,8 @@ _ENDED = Prepared(
 )
 
 
-def _named(name: str) -> str:
+def account_name(name: str) -> str:
+    """The name, if it is one that an account may have. Raises `BadInput`."""
     if not _NAME.fullmatch(name):
         raise BadInput("This name will not do.", "Use 2 to 64 small letters, digits, dots, hyphens and underscores.")
     return name

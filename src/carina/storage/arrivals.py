@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, cast
@@ -245,19 +245,20 @@ def finish(
     return bool(finish_all(connection, [Finished(arrival_id, state, reason, project, study_uid, uid)]))
 
 
-def requeue(connection: Connection, arrival_id: str) -> bool:
-    """Let a quarantined arrival be tried again, in the caller's transaction. False when it is not quarantined."""
+def requeue(connection: Connection, ids: Collection[str]) -> None:
+    """Let those of these that are quarantined be tried again, in the caller's transaction."""
     again = (
         update(arrivals)
-        .where(arrivals.c.id == arrival_id, arrivals.c.state == "quarantined")
+        .where(arrivals.c.id.in_(ids), arrivals.c.state == "quarantined")
         .values(state="received", reason=None, finished_at=None, claimed_by=None, claimed_at=None, attempts=0)
     )
-    return connection.execute(again).rowcount == 1
+    connection.execute(again)
 
 
-def choose_profile(connection: Connection, arrival_id: str, profile: str | None) -> None:
-    """Let an arrival be de-identified by another profile than its project's, or by that again (None)."""
-    connection.execute(update(arrivals).where(arrivals.c.id == arrival_id).values(profile=profile))
+def choose_profile(connection: Connection, ids: Collection[str], profile: str | None) -> None:
+    """Let arrivals be de-identified by another profile than their project's, or by that again (None)."""
+    others = arrivals.c.id.in_(ids) & arrivals.c.profile.is_distinct_from(profile)
+    connection.execute(update(arrivals).where(others).values(profile=profile))
 
 
 def change_reason(connection: Connection, arrival_id: str, reason: Reason) -> None:

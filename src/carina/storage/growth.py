@@ -101,10 +101,10 @@ def heaps(engine: Engine) -> list[Heap]:
     return sorted(found, key=lambda heap: (-heap.size, heap.project, heap.modality))
 
 
-def held(engine: Engine) -> dict[str, tuple[int, int]]:
-    """How many wait in quarantine, and their bytes, by reason."""
+def held(engine: Engine, state: str = "waiting") -> dict[str, tuple[int, int]]:
+    """How many wait in quarantine, or rest there in another state, and their bytes, by reason."""
     sums = (func.count(), func.sum(quarantine.c.size))
-    wanted = select(quarantine.c.reason, *sums).where(quarantine.c.state == "waiting").group_by(quarantine.c.reason)
+    wanted = select(quarantine.c.reason, *sums).where(quarantine.c.state == state).group_by(quarantine.c.reason)
     with engine.connect() as connection:
         return {reason: (int(count), int(size)) for reason, count, size in connection.execute(wanted)}
 

@@ -23,6 +23,8 @@ LOOKED_THROUGH = 50_000
 """Rows that one page looks through for those that are wanted."""
 STEP = 20_000
 """Rows that one step of a check goes through: about a second."""
+BLOCK = 1 << 16
+"""Letters of one piece of a file that is sent while it is made."""
 _AT_ONCE = 1_000
 _LAST, _ENDED = 1, 2  # rows of `audit_check`
 _audit = node_tables.tables["audit"]
@@ -114,6 +116,20 @@ def lines(entries: Iterator[Entry], form: Form) -> Iterator[str]:
     for entry in entries:
         details = json.dumps(entry.details, ensure_ascii=False, sort_keys=True)
         yield table_row(details if name == "details" else getattr(entry, name) for name in Entry.__dataclass_fields__)
+
+
+def blocks(lines: Iterator[str]) -> Iterator[str]:
+    """The lines put together into pieces of some 64 KiB: a server sends each piece by itself, which costs time."""
+    some: list[str] = []
+    size = 0
+    for line in lines:
+        some.append(line)
+        size += len(line)
+        if size >= BLOCK:
+            yield "".join(some)
+            some, size = [], 0
+    if some:
+        yield "".join(some)
 
 
 def form_of(text: str) -> Form:

@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 import tarfile
+from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from tests import postgres
 from tests.support import ct
 
@@ -18,13 +19,17 @@ from carina.app.export import PINS, drop_pins, export_node
 from carina.app.found import NewNode, found_node
 from carina.app.import_ import import_node
 from carina.app.site import open_node
-from carina.errors import BadInput, Busy, Conflict, WrongKey
+from carina.errors import BadInput, Busy, Conflict, NotFound, WrongKey
+from carina.model.clock import now, stamp
 from carina.model.instance import Source
-from carina.node import ingest, worker
+from carina.node import discarded, ingest, quarantine, worker
 from carina.node.forget import forget, marks_of
+from carina.node.recovery import recover
 from carina.node.verify import verify
 from carina.settings import write_new_keys
+from carina.storage import arrivals
 from carina.storage.schema import instances, node_tables
+from carina.storage.schema import quarantine as held
 
 SENDER = Source("aet", "SCANNER")
 NEW = NewNode("Test", "Hospital Ficticio", "ES", sources=(("aet", "SCANNER"),), dimse_port=None)
@@ -292,3 +297,62 @@ def test_two_exports_do_not_run_at_once(site: Path, tmp_path: Path) -> None:
     with _pins(site), pytest.raises(Busy):
         export_node(site, tmp_path / "one.tar")
     export_node(site, tmp_path / "one.tar")
+
+
+def _quarantined(folder: Path, patient: str, number: int = 1) -> str:
+    """An image whose pixels nobody has searched; its id."""
+    with open_node(folder) as node:
+        one = ingest.receive(node, ct(patient, number=number, elements={"Modality": "US"}), SENDER).id
+        while worker.work(node, "test"):
+            pass
+        return one
+
+
+def test_what_is_discarded_and_can_be_taken_back_is_so_in_the_back_up_too(site: Path, tmp_path: Path) -> None:
+    kept, late, gone = (_quarantined(site, "MRN-7", number) for number in (1, 2, 3))
+    with open_node(site) as node:
+        quarantine.discard(node, "ana", ids=[kept, late, gone])
+        discarded.destroy(node, "ana", [gone])
+        files = {one: node.quarantine.read(one) for one in (kept, late)}
+    export_node(site, tmp_path / "one.tar")
+    import_node(tmp_path / "one.tar", tmp_path / "back", keys=tmp_path / "keys" / "node.json")
+    with open_node(tmp_path / "back") as node:
+        assert {one: node.quarantine.read(one) for one in (kept, late)} == files and gone not in node.quarantine.names()
+        with node.engine.begin() as connection:  # the back-up has lain about for a day, for one of them
+            over = {"discarded_at": stamp(now() - quarantine.GRACE - timedelta(seconds=1))}
+            connection.execute(update(held).where(held.c.id == late).values(**over))
+        for one in (late, gone):
+            with pytest.raises(NotFound):
+                quarantine.restore(node, "ana", ids=[one])
+        recover(node)
+        assert quarantine.restore(node, "ana", ids=[kept]) == 1
+        discarded.sweep(node)
+        assert late not in node.quarantine.names() and kept in node.quarantine.names()
+        assert verify(node).findings == []
+
+
+def test_who_was_forgotten_since_does_not_come_back_by_what_was_discarded(site: Path, tmp_path: Path) -> None:
+    """Discarded, rejected by a reader, and taken back: none of these is a way around."""
+    first, second, third = (_quarantined(site, "MRN-8", number) for number in (1, 2, 3))
+    with open_node(site) as node:
+        quarantine.discard(node, "ana", ids=[first, second])
+        quarantine.restore(node, "ana", ids=[second])
+        quarantine.retry(node, "ana", ids=[third])  # given back, and not taken up yet
+    export_node(site, tmp_path / "one.tar")
+    with open_node(site) as node:
+        forget(node, "ana", marks_of(node, "MRN-8"))
+    import_node(tmp_path / "one.tar", tmp_path / "back", keys=tmp_path / "keys" / "node.json")
+    for folder in (site, tmp_path / "back"):
+        with open_node(folder) as node:
+            assert not {first, second, third} & {*node.quarantine.names(), *node.spool.names()}
+            recover(node)
+            with pytest.raises(NotFound):
+                quarantine.restore(node, "ana", ids=[first])
+            with pytest.raises(NotFound):
+                quarantine.retry(node, "ana", ids=[second])
+            while worker.work(node, "test"):
+                pass
+            with node.engine.connect() as connection:
+                known = {one: arrivals.get(connection, one).state for one in (first, second, third)}
+            assert set(known.values()) == {"forgotten"}
+            assert verify(node).findings == []

@@ -12,13 +12,17 @@ from pathlib import Path
 
 import click
 import pytest
+from tests.reviewing import hold, ultrasound
 from tests.support import ROOT, ct
-from tests.unit.cli.conftest import Run
+from tests.unit.cli.conftest import Run, Said
 
 from carina.app.site import open_node
 from carina.cli.main import carina
 from carina.cli.node_status import _pixel_lines
+from carina.model.instance import Source
 from carina.node import worker
+from carina.node.ingest import receive
+from carina.storage.accounts import add_account
 from carina.storage.schema import hubs
 
 INIT = ("--title", "Hospital Ficticio", "--institution", "Hospital Ficticio", "--country", "es")
@@ -44,7 +48,7 @@ def test_init_makes_a_node_whose_keys_lie_outside_and_have_a_backup(run: Run, tm
     assert keys.read_bytes() == backup.read_bytes()
     assert [stat.S_IMODE(path.stat().st_mode) for path in (keys, backup, tmp_path / "node")] == [0o600, 0o600, 0o700]
     assert 'country = "ES"' in (tmp_path / "node" / "node.toml").read_text()
-    assert run("node", "audit", tmp_path / "node").output == "The audit trail is whole: 0 rows.\n"
+    assert run("node", "audit", tmp_path / "node").output == "The audit trail is whole, up to row 0.\n"
 
 
 def test_init_leaves_a_node_that_is_there_alone(run: Run, node: Path, tmp_path: Path) -> None:
@@ -59,11 +63,11 @@ def test_init_leaves_a_node_that_is_there_alone(run: Run, node: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "code", "word"),
     [
-        (("--country", "Spain", "--key-backup", "safe.json"), 78, "country"),
-        (("--title", " ", "--key-backup", "safe.json"), 78, "title"),
-        (("--inside-port", "70000", "--key-backup", "safe.json"), 78, "inside.port"),
-        (("--ae-title", "A" * 17, "--key-backup", "safe.json"), 78, "ae_title"),
-        (("--project", "Lung Cancer", "--key-backup", "safe.json"), 78, "projects"),
+        (("--country", "Spain", "--key-backup", "safe.json"), 65, "--country"),
+        (("--title", " ", "--key-backup", "safe.json"), 65, "--title"),
+        (("--inside-port", "70000", "--key-backup", "safe.json"), 65, "--inside-port"),
+        (("--ae-title", "A" * 17, "--key-backup", "safe.json"), 65, "--ae-title"),
+        (("--project", "Lung Cancer", "--key-backup", "safe.json"), 65, "--project"),
         (("--keys", "node/keys.json", "--key-backup", "safe.json"), 78, "--keys"),
         (("--key-backup", "node/keys.json"), 65, "back-up"),
         (("--key-backup", "node-keys/node.json"), 65, "back-up"),
@@ -216,7 +220,10 @@ def test_the_trail_is_narrowed_and_exported_and_jobs_are_listed(run: Run, node: 
     run("node", "ingest", node, tmp_path / "letter.txt")
     assert "quarantined" in run("node", "audit", node, "--action", "quarantined").output
     place = tmp_path / "audit.jsonl"
-    assert "1 rows are in" in run("node", "audit", node, "--action", "quarantined", "--export", place).output
+    assert (
+        f"Rows written to {place}: 1."
+        in run("node", "audit", node, "--action", "quarantined", "--export", place).output
+    )
     assert json.loads(place.read_text())["action"] == "quarantined"
     run("node", "audit", node, "--export", place).complaint(73, "already")
     assert run("node", "audit", node, "--export", "-", "--form", "csv").output.startswith("seq,at,")
@@ -341,7 +348,7 @@ def test_bad_merges_are_refused_as_a_whole(run: Run, node: Path, table: bytes, c
 def test_a_changed_audit_trail_is_found(run: Run, node: Path) -> None:
     run("node", "token", "create", node, "pacs")
     run("node", "token", "revoke", node, "pacs")
-    assert "whole: 2 rows" in run("node", "audit", node).output
+    assert "whole, up to row 2" in run("node", "audit", node).output
     with open_node(node) as opened, opened.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE audit SET actor = 'nobody' WHERE seq = (SELECT min(seq) FROM audit)")
     run("node", "audit", node).complaint(73, "audit trail")
@@ -449,3 +456,86 @@ def test_the_status_says_what_the_pixel_check_could_not_do() -> None:
     assert first == "Pixels: 0 searched for text, 3 wait to be searched, 2 could not be searched"
     assert "The text finder cannot start. Run the set-up again" in second
     assert list(_pixel_lines({"pixels": {"looked_at": 0}, "text_finder": ""})) == []
+
+
+def test_datasets_what_was_asked_and_the_trail_are_for_programs_too(run: Run, node: Path) -> None:
+    with open_node(node) as opened:
+        for number in (1, 2):
+            receive(opened, ct(number=number), Source("aet", "SCANNER"))
+        while worker.work(opened, "test"):
+            pass
+    iri = run("node", "dataset", "create", node, "--project", "lung", "--title", "Lung CT").output.strip()
+    run("node", "dataset", "publish", node, iri)
+    [listed] = json.loads(run("node", "dataset", "list", node, "--json").output)
+    assert (listed["iri"], listed["state"]) == (iri, "published")
+    told = json.loads(run("node", "dataset", "show", node, iri, "--json").output)
+    assert (told["images"], told["studies"], told["in_step"]) == (2, 1, True)
+    said = run("node", "dataset", "show", node, iri).output
+    assert "permits in force" in said and "fewer than" in said and "Traceback" not in said
+    run("node", "dataset", "show", node, "urn:uuid:none").complaint(66, "dataset")
+    study = run("node", "arrivals", node).output
+    assert "Last image (UTC)" in study and "receiving" in study
+    asked = json.loads(run("node", "asked", node, "--json").output)
+    assert asked == {
+        "jobs": [],
+        "given": [],
+        "searches": [],
+        "more": dict.fromkeys(("jobs", "given", "searches"), False),
+    }
+    with open_node(node) as opened:
+        opened.audit.append("retrieved", "rosa", "1.2.3", hub="h-x", permit="p1", dataset=iri, instances=3)
+        opened.audit.append("search-answered", "h-x", "s1", state="counted", variables=["sex"])
+    said = run("node", "asked", node).output
+    assert "Analyses: none." in said and "rosa" in said and "counted" in said and "sex" in said
+    assert "rosa" not in run("node", "asked", node, "--account", "nobody").output
+    run("node", "asked", node, "--since", "2026-02-31").complaint(65, "no day")
+    rows = json.loads(run("node", "audit", node, "--action", "archived", "--json").output)["entries"]
+    assert [row["action"] for row in rows] == ["archived"] * 2
+    assert json.loads(run("node", "audit", node, "--json").output)["state"] == "whole"
+
+
+def test_a_reader_decides_at_the_terminal(run: Run, node: Path, tmp_path: Path) -> None:
+    with open_node(node) as opened:
+        add_account(opened.engine, "nora", PASSWORD, {"data-manager"})
+        first, second = (hold(opened, ultrasound(number), source=Source("aet", "SCANNER")) for number in (1, 2))
+    [one, _] = json.loads(run("node", "review", "list", node, "--json").output)
+    assert one["id"] == first and "0 of 1" in run("node", "review", "list", node).output
+    picture = tmp_path / "look.png"
+    nora = ("--account", "nora", "--password", PASSWORD)
+    assert "12,16,36,232; 12,470,36,624" in run("node", "review", "show", node, first).output
+    run("node", "review", "show", node, first, "--picture", picture).complaint(65, "account of their own")
+    wrong = ("--account", "nora", "--password", "wrong")
+    run("node", "review", "show", node, first, "--picture", picture, *wrong).complaint(77, "password is wrong")
+    assert not picture.exists()
+    run("node", "review", "show", node, first, "--picture", picture, *nora)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    run("node", "review", "show", node, first, "--picture", picture, *nora).complaint(73, "already")
+
+    def decide(*words: str, of: str = first) -> Said:
+        return run("node", "review", "decide", node, of, *words, *nora)
+
+    for unclear in (("accept",), ("accept", "--proposed", "--no-text"), ("reject", "--proposed")):
+        decide(*unclear).complaint(65, "not clear")
+    decide("accept", "--box", "1,2,x,4").complaint(65, "four numbers")
+    decide("accept", "--box", "0,0,9999,9").complaint(65, "outside")
+    run("node", "review", "decide", node, first, "reject").complaint(65, "account of their own")
+    assert "back to the workers" in decide("accept", "--proposed").output
+    assert "Rejected" in decide("reject", of=second).output
+    decide("reject", of=second).complaint(66, "waits for a reader")
+    with open_node(node) as opened:
+        assert [entry.action for entry in opened.audit.entries(9) if entry.actor == "nora"][:2] == [
+            "quarantine-discarded", "image-decided"]  # fmt: skip
+    assert "No image waits" in run("node", "review", "list", node).output
+
+
+def test_who_sent_what_no_project_has_is_shown_only_when_asked_for(run: Run, node: Path) -> None:
+    with open_node(node) as opened:
+        for number in (1, 2):
+            receive(opened, ct(number=number), Source("aet", "STRANGER"))
+        while worker.work(opened, "test"):
+            pass
+    first, second = json.loads(run("node", "quarantine", "list", node, "--reason", "unmapped-source", "--json").output)
+    assert "STRANGER" not in run("node", "quarantine", "show", node, first["id"]).output
+    assert "aet:STRANGER" in run("node", "quarantine", "show", node, first["id"], "--sender").output
+    [later] = json.loads(run("node", "quarantine", "list", node, "--after", first["id"], "--json").output)
+    assert later["id"] == second["id"]

@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from sqlalchemy import update
+from tests.reviewing import hold, ultrasound
 from tests.support import ct
 from tests.unit.cli.conftest import Run
 
@@ -28,6 +30,7 @@ from carina.node import worker
 from carina.node.ingest import receive
 from carina.settings import write_new_keys
 from carina.storage.database import open_engine
+from carina.storage.schema import node_tables
 
 
 def edit(node: Path, old: str, new: str) -> None:
@@ -166,6 +169,23 @@ def test_what_waits_is_told_with_its_reason_and_what_to_do(run: Run, node: Path)
     said = told(run, node, 0)
     assert "1 wait as unmapped-source" in said, said[800:2200]
     assert "STRANGER" not in said
+
+
+def test_while_a_server_runs_the_console_s_overview_is_told_too(run: Run, node: Path) -> None:
+    assert "overview" not in told(run, node, 0), "no server runs"
+    with only_one(node):
+        assert "The console's overview has nothing else that wants anybody." in told(run, node, 0)
+        with open_node(node) as opened:
+            hold(opened, ultrasound(1), source=Source("aet", "SCANNER"))
+            rows = node_tables.tables["audit"]
+            with opened.engine.begin() as connection:
+                connection.execute(update(rows).where(rows.c.seq == 1).values(actor="mallory"))
+        said = told(run, node, 1)
+        assert (
+            "Audit trail: The audit trail is broken at row 1" in said and "Reviews: 1 image waits for a reader." in said
+        )
+        assert "nothing else" not in said and said.count("wait as text-in-pixels") == 1
+    assert "Audit trail" not in told(run, node, 0)
 
 
 @pytest.mark.parametrize(("days", "word", "code"), [(400, "good until", 0), (10, "ends on", 0), (-2, "ended on", 1)])

@@ -68,6 +68,45 @@ def test_a_damaged_invitation_is_refused_before_anything_is_made(run: Run, tmp_p
     assert said.code != 0 and list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--title", " ", "--title does not fit"),
+        ("--country", "E1", "two letters"),
+        ("--ae-title", "A" * 17, "--ae-title does not fit"),
+        ("--aet", "A" * 17, "--aet does not fit"),
+        ("--project", "Größe 1", "hyphens"),
+        ("--account", "Ana", "small letters"),
+        ("--inside-port", "70000", "65535"),
+        ("--outside-port", "8721", "same port"),
+    ],
+)
+def test_an_option_that_does_not_fit_is_named_and_nothing_is_made(
+    run: Run, tmp_path: Path, option: str, value: str, said: str
+) -> None:
+    same = ("--inside-port", "8721") if said == "same port" else ()
+    run("node", "init", tmp_path / "node", *GIVEN, *same, option, value).complaint(65, said)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_of_the_back_up_and_a_name_that_will_not_do_are_asked_for_again(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "node"
+    typed = [str(folder / "keys"), "-", "", "Ana Lopez", "", ""]
+    given = ("--title", "T", "--institution", "I", "--country", "ES", "--project", "a", "--project-title", "A")
+    rest = ("--ae-title", "A", *PORTS)
+    said = run("node", "init", folder, *given, *rest, typed="\n".join(typed).encode(), terminal=True)
+    assert said.code == 0 and "no place for a back-up" in said.output and "small letters" in said.output, said
+
+
+def test_commands_that_are_told_can_be_pasted_whatever_the_folder_is_called(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "our nöde"
+    title = 'Ünï "x" \\ \x7f'
+    said = run("node", "init", folder, *GIVEN[2:], "--title", title)
+    assert f"carina node serve '{folder}'" in said.output and said.code == 0, said
+    assert load_node(folder).title == title
+    assert f"carina node serve '{folder}'" in run("node", "doctor", folder).output
+
+
 LISTENING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
 """For tests that run in the background, whose processes would be deaf to it."""
 
@@ -99,13 +138,20 @@ class Terminal:
         if text is not None:
             os.write(self.at, f"{text}\n".encode())
 
-    def end(self) -> int:
-        """How it ended; what it still says is read, for nobody ends whom nobody reads."""
-        end = time.monotonic() + LONG
+    def end(self, *, interrupt: bool = False) -> int:
+        """How it ended; what it still says is read, for nobody ends whom nobody reads.
+
+        interrupt   press Ctrl-C, and again after a while: one that comes just before a program begins to read is heard
+                    only when the line has come
+        """
+        end, press = time.monotonic() + LONG, time.monotonic() if interrupt else float("inf")
         while (found := os.waitpid(self.pid, os.WNOHANG))[0] == 0:
             if time.monotonic() > end:
                 os.kill(self.pid, signal.SIGKILL)
-            elif select.select([self.at], [], [], 0.1)[0]:
+            elif time.monotonic() > press:
+                os.kill(self.pid, signal.SIGINT)
+                press += 4
+            if select.select([self.at], [], [], 0.1)[0]:
                 with contextlib.suppress(OSError):
                     os.read(self.at, 4096)
         os.close(self.at)
@@ -132,6 +178,5 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     terminal = Terminal(tmp_path / "node")
     terminal.answer("Name of the site:", "Hospital")
     terminal.until("Institution:")
-    os.kill(terminal.pid, signal.SIGINT)
-    assert terminal.end() == 130
+    assert terminal.end(interrupt=True) == 130
     assert list(tmp_path.iterdir()) == []

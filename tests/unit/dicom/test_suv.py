@@ -26,6 +26,7 @@ def pet(*, tracer: dict[str, Any] | None = None, delay: float = 3600, **elements
     plain: dict[str, Any] = {
         "Modality": "PT",
         "Units": "BQML",
+        "RescaleSlope": 1,
         "CorrectedImage": ["DECY", "ATTN", "SCAT"],
         "DecayCorrection": "START",
         "PatientWeight": 80,
@@ -159,6 +160,39 @@ def test_enhanced_pet_is_read_by_its_real_world_values() -> None:
     assert suv_factor(dataset) == pytest.approx(2 * suv_bw_factor(4e8, 80, 3600, F18))
 
 
+def test_frames_with_scales_of_their_own_have_one_factor_or_none() -> None:
+    """A slope of real world values for all frames, and a rescale for each, make different factors."""
+    code, mapping, shared = Dataset(), Dataset(), Dataset()
+    code.CodeValue = "{SUVbw}g/ml"
+    fill(mapping, {"MeasurementUnitsCodeSequence": [code], "RealWorldValueSlope": 3.0, "RealWorldValueIntercept": 0.0})
+    frames = []
+    for slope in (1.5, 3.0):
+        rescale, frame = Dataset(), Dataset()
+        fill(rescale, {"RescaleSlope": slope, "RescaleIntercept": 0})
+        fill(frame, {"PixelValueTransformationSequence": [rescale]})
+        frames.append(frame)
+    fill(shared, {"RealWorldValueMappingSequence": [mapping]})
+    dataset = pet(Units=None, SharedFunctionalGroupsSequence=[shared], PerFrameFunctionalGroupsSequence=frames)
+    with pytest.raises(InvalidInstance, match="scales of their own"):
+        suv_factor(dataset)
+    frames[1].PixelValueTransformationSequence[0].RescaleSlope = 1.5
+    assert suv_factor(dataset) == pytest.approx(2)
+
+
+@pytest.mark.parametrize("value", [b"nan ", b"-1", b"inf "])
+def test_a_manufacturers_factor_that_is_no_number_above_zero_is_refused(value: bytes) -> None:
+    dataset = pet(Units="CNTS")
+    dataset.private_block(0x7053, suv.PHILIPS, create=True).add_new(0x00, "UN", value)
+    with pytest.raises(InvalidInstance, match="no number above zero"):
+        suv_factor(dataset)
+
+
+def test_two_moments_in_different_zones_are_as_far_apart_as_they_are() -> None:
+    dated = {"RadiopharmaceuticalStartDateTime": "20240311100000+0100"}
+    dataset = pet(tracer=dated, DecayCorrectionDateTime="20240311100000+0000")
+    assert suv_factor(dataset) == pytest.approx(suv_bw_factor(4e8, 80, 3600, F18))
+
+
 MISSING: list[tuple[str, dict[str, Any]]] = [
     ("another kind", {"Modality": "CT"}),
     ("does not name the unit", {"Units": None}),
@@ -170,6 +204,9 @@ MISSING: list[tuple[str, dict[str, Any]]] = [
     ("weight of the patient", {"PatientWeight": None}),
     ("weight of the patient", {"PatientWeight": 0}),
     ("dose", {"tracer": {"RadionuclideTotalDose": None}}),
+    ("too small to be in Bq", {"tracer": {"RadionuclideTotalDose": 370}}),
+    ("too large to be in kg", {"PatientWeight": 80_000}),
+    ("without their scale", {"RescaleSlope": None}),
     ("half-life", {"tracer": {"RadionuclideHalfLife": None}}),
     ("nothing of the tracer", {"RadiopharmaceuticalInformationSequence": None}),
     ("several tracers", {"RadiopharmaceuticalInformationSequence": [Dataset(), Dataset()]}),

@@ -821,3 +821,13 @@ def test_a_data_manager_ends_a_job_for_good_and_the_hub_is_told_why(scene: Scene
         jobs.cancel(scene.node, "nora", scene.hub.id, order.id)
     with pytest.raises(NotFound):
         jobs.cancel(scene.node, "nora", scene.hub.id, "another")
+
+
+def test_a_job_that_is_just_done_is_not_cancelled_and_its_answer_stays(full: Scene) -> None:
+    job = running(full)
+    jobs.compute_job(full.node, full.hub.id, job)
+    with pytest.raises(Conflict, match="ended already") as refused:
+        jobs.cancel(full.node, "nora", full.hub.id, job)
+    assert "its answer leaves" in refused.value.hint
+    [outcome] = jobs.undelivered(full.node, full.hub.id)
+    assert (outcome.state, outcome.result is not None) == ("done", True)

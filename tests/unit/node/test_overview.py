@@ -13,6 +13,7 @@ from tests.support import SCANNER, ct, make_node
 from carina.model.clock import new_id, now, stamp
 from carina.model.instance import Source
 from carina.node import arrivals, growth, ingest, standing, worker
+from carina.node import quarantine as waiting
 from carina.node import watch as watching
 from carina.node.overview import Overview, Seen, _heard, overview, parts
 from carina.node.part import Around, Part
@@ -152,10 +153,10 @@ def test_the_audit_trail_is_checked_in_steps_round_after_round(node: Node, monke
     for number in range(5):
         node.audit.append("searched", "nora", str(number))
     watch = Watch(node, ROOM)
-    assert standing.trail(node).sentence == "5 rows, 3 checked."
+    assert standing.trail(node).sentence == "Checked up to row 3 of 5."
     watch.care()
     watch.care()
-    assert standing.trail(node).sentence == "Whole: 5 rows, just checked."
+    assert standing.trail(node).sentence == "Whole up to row 5, just checked."
     audit = node_tables.tables["audit"]
     with node.engine.begin() as connection:
         connection.execute(update(audit).where(audit.c.seq == 4).values(actor="mallory"))
@@ -225,6 +226,10 @@ def test_storage_adds_up(node: Node) -> None:
     assert found.growth.archive.instances == 2 and found.growth.size == sum(one.size for one in found.growth.heaps) > 0
     assert (found.total, found.free) == (100, 40) and found.records > 0
     assert held is None or found.held == {held.reason: (1, held.size)}
+    put_away = waiting.entries(node)[0]
+    waiting.discard(node, "ana", ids=[put_away.id])
+    found = growth.storage(node, growth.growth(node), (100, 60, 40))
+    assert (found.held, found.discarded) == ({}, (1, put_away.size))
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
+from tests.reviewing import hold, ultrasound
 from tests.support import BREAST, LUNG, SCANNER, ct, make_node
 
 from carina.deid.profile import BUILT_IN
 from carina.errors import BadInput, NotFound
 from carina.model.clock import now, parse_stamp, stamp
 from carina.model.instance import Reason, Source
-from carina.node import alternatives, discarded, ingest, quarantine, remedies, worker
+from carina.node import alternatives, discarded, ingest, quarantine, remedies, review, worker
 from carina.node.forget import forget, marks_of
 from carina.node.quarantine import Wanted
 from carina.node.recovery import recover
@@ -267,7 +268,7 @@ def test_the_archive_keeps_which_profile_it_was(node: Node) -> None:
     _drain(both)
     mapped = replace(both, project_of={**both.project_of, STRANGER: LUNG})
     with both.engine.begin() as connection:
-        arrivals.choose_profile(connection, taken, "project/breast")
+        arrivals.choose_profile(connection, [taken], "project/breast")
         assert quarantine.give_back(mapped, connection, "ana", taken)
     _drain(mapped)
     [other] = alternatives.offered(mapped, mapped.projects[LUNG])
@@ -307,3 +308,83 @@ def test_who_comes_second_does_not_change_the_first_one_s_profile(node: Node, mo
     assert quarantine.retry(both, "ben", ids=[held.id]).count == 0
     with both.engine.connect() as connection:
         assert arrivals.get(connection, held.id).profile == "project/breast"
+
+
+def test_of_two_who_decide_on_the_same_at_once_the_first_one_s_word_stands(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have read the list before either wrote."""
+    _unmapped(node, 3)
+    read = quarantine.entries(node)
+    monkeypatch.setattr(quarantine, "_chosen", lambda *_: read)
+    assert quarantine.discard(node, "ana", ids=[read[0].id]) == 3
+    batch = quarantine.retry(node, "ben", wanted=Wanted(Reason.UNMAPPED_SOURCE))
+    assert (batch.count, quarantine.discard(node, "ben", wanted=Wanted(Reason.UNMAPPED_SOURCE))) == (0, 0)
+    assert [quarantine.get(node, one.id).state for one in read] == ["discarded"] * 3
+    assert [quarantine.restore(node, name, wanted=Wanted()) for name in ("ana", "ben")] == [3, 0]
+    assert len(node.audit.entries(50, action="quarantine-restored")) == 3
+    assert node.audit.entries(50, action="quarantine-retried") == [] and node.audit.verify() > 0
+
+
+def test_what_was_discarded_a_day_ago_comes_back_no_more_though_no_sweep_has_run(node: Node) -> None:
+    late, fresh = _unmapped(node, 2)
+    quarantine.discard(node, "ana", ids=[late, fresh])
+    over = stamp(now() - quarantine.GRACE - timedelta(seconds=1))
+    with node.engine.begin() as connection:
+        connection.execute(update(table).where(table.c.id == late).values(discarded_at=over))
+    with pytest.raises(NotFound):
+        quarantine.restore(node, "ana", ids=[late])
+    assert [one.id for one in quarantine.entries(node, state="discarded")] == [fresh]
+    assert quarantine.restore(node, "ana", wanted=Wanted()) == 1
+    assert discarded.sweep(node) == 1 and node.quarantine.names() == [fresh]
+
+
+def test_a_heap_is_given_back_and_each_of_it_written_down_once(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(quarantine, "_AT_ONCE", 2)
+    ids = _unmapped(node, 5)
+    batch = quarantine.retry(node, "ana", wanted=Wanted(Reason.UNMAPPED_SOURCE))
+    told = [entry.subject for entry in reversed(node.audit.entries(5))]
+    assert (batch.count, batch.last - batch.first, told) == (5, 4, ids)
+    assert quarantine.progress(node, batch) == quarantine.Progress(5, 0, 0)
+    _drain(node)
+    assert quarantine.progress(node, batch) == quarantine.Progress(0, 0, 5)
+
+
+def test_another_profile_that_does_not_help_either_brings_it_back_to_be_tried_otherwise(node: Node) -> None:
+    both = _two_profiles(node)
+    ingest.receive(both, ct("MRN-0007", elements={"Modality": "US"}), SCANNER)
+    _drain(both)
+    [held] = quarantine.entries(both)
+    quarantine.retry(both, "ana", ids=[held.id], profile="project/breast")
+    _drain(both)
+    again = quarantine.get(both, held.id)  # by that profile its pixels are to be searched, which nobody has done yet
+    assert (again.state, again.reason, both.quarantine.names()) == ("waiting", Reason.PIXELS_NOT_CHECKED, [held.id])
+    quarantine.retry(both, "ana", ids=[held.id])
+    with both.engine.connect() as connection:
+        assert arrivals.get(connection, held.id).profile is None
+
+
+def test_whom_a_reader_s_rejected_image_is_of_can_be_forgotten_and_nothing_is_taken_back(node: Node) -> None:
+    """Rejected, discarded from an unknown source, taken back and waiting again: all of one person."""
+    rejected = hold(node, ultrasound(7))
+    unknown = ingest.receive(node, ultrasound(7), STRANGER).id
+    _drain(node)
+    back = hold(node, ultrasound(7))
+    others = hold(node, ultrasound(8))
+    for one in (rejected, back, others):
+        review.decide(node, "ana", one, "reject", seen=0)
+    quarantine.discard(node, "ana", ids=[unknown])
+    quarantine.restore(node, "ana", ids=[back])
+    forget(node, "ana", marks_of(node, "MRN-0007"))
+    assert node.quarantine.names() == [others] and node.spool.names() == []
+    for one in (rejected, unknown, back):
+        with pytest.raises(NotFound):
+            quarantine.restore(node, "ana", ids=[one])
+        with pytest.raises(NotFound):
+            quarantine.get(node, one)
+    recover(node)
+    _drain(node)
+    assert quarantine.restore(node, "ana", wanted=Wanted()) == 1
+    assert node.quarantine.names() == [others] and verify(node).findings == []
+    with node.engine.connect() as connection:
+        assert connection.execute(select(pixel_checks.c.id)).scalars().all() == [others]

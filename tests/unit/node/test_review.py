@@ -15,7 +15,7 @@ from tests.reviewing import DATE, NAME, hold, ultrasound
 from tests.support import BREAST, LUNG, ct, open_test_node
 
 from carina.deid.pixels.findings import Box
-from carina.errors import BadInput, Conflict, NotFound
+from carina.errors import BadInput, Conflict, NotAllowed, NotFound
 from carina.model.instance import Source
 from carina.node import discarded, quarantine, review
 from carina.node.review import Backlog
@@ -242,3 +242,11 @@ def test_boxes_without_end_are_not_taken(node: Node, one: str) -> None:
 def test_the_header_of_an_image_whose_project_is_gone_is_not_found(node: Node, one: str) -> None:
     with pytest.raises(NotFound, match="project"):
         review.header(replace(node, projects={}), "nora", one)
+
+
+def test_a_token_is_no_second_reader(node: Node) -> None:
+    one = hold(node, ultrasound(1), readers=2)
+    assert review.decide(node, "ana", one, "accept", [NAME], seen=0) == "waits"
+    with pytest.raises(NotAllowed):
+        review.decide(node, "token:ana", one, "accept", [NAME], seen=1)
+    assert len(review.get(node, one).decisions) == 1

@@ -120,8 +120,7 @@ def test_what_is_in_quarantine_can_be_tried_again_with_its_attempts_forgotten(en
     arrivals.claim(engine, "w1")
     finish(engine, arrival_id, "quarantined", Reason.FAILED)
     with engine.begin() as connection:
-        assert arrivals.requeue(connection, arrival_id)
-        assert not arrivals.requeue(connection, arrival_id)
+        arrivals.requeue(connection, [arrival_id])
     again = arrivals.claim(engine, "w1")
     assert again is not None
     assert (again.attempts, again.reason, again.finished_at) == (1, None, None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from itertools import chain
 from typing import Any
 
@@ -14,17 +13,17 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from carina.errors import BadInput
+from carina.interfaces.api.days import require_days
 from carina.interfaces.api.identity import STAFF, Identity
 from carina.interfaces.api.requests import json_object, no_parameters, texts
 from carina.model.principal import Role
 from carina.node import asked, jobs, permits
 from carina.node.asked import Given, Wanted
 from carina.node.site import Node
-from carina.storage.trail import form_of, table_row
+from carina.storage.trail import blocks, form_of, table_row
 
 MANAGERS: frozenset[Role] = frozenset({"data-manager"})
 FILTERS = tuple(Wanted.__dataclass_fields__)
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def asked_routes(node: Node, identity: Identity) -> list[Route]:
@@ -66,9 +65,7 @@ def wanted_of(given: dict[str, str]) -> Wanted:
     """The filters, or `BadInput` for one that is not known or a day that is none."""
     if set(given) - set(FILTERS):
         raise BadInput("A filter is not known here.", f"There are: {', '.join(FILTERS)}.")
-    for name in ("since", "until"):
-        if given.get(name) and not _DAY.fullmatch(given[name]):
-            raise BadInput("This is no day.", "Write it as 2026-03-31.")
+    require_days(given)
     return Wanted(**{name: value[:200] for name, value in given.items()})
 
 
@@ -96,7 +93,8 @@ def export_of(node: Node, given: dict[str, str]) -> Response:
     csv.writer(made).writerow(Given.__dataclass_fields__)
     found = asked.all_given(node, wanted, _of_permits(node))
     lines = (table_row(asked.given_to_json(line).values()) for line in found)
-    return StreamingResponse(chain([made.getvalue()], lines), media_type="text/csv; charset=utf-8", headers=headers)
+    sent = blocks(chain([made.getvalue()], lines))
+    return StreamingResponse(sent, media_type="text/csv; charset=utf-8", headers=headers)
 
 
 def _of_permits(node: Node) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -13,6 +12,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from carina.errors import BadInput
+from carina.interfaces.api.days import require_days
 from carina.interfaces.api.identity import STAFF, Identity
 from carina.interfaces.api.requests import json_object, texts
 from carina.node.site import Node
@@ -21,7 +21,6 @@ from carina.storage.trail import Wanted
 
 MOST = 1_000  # rows of one answer
 FILTERS = tuple(Wanted.__dataclass_fields__)
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _MEDIA = {"csv": "text/csv; charset=utf-8", "json": "application/x-ndjson"}
 
 
@@ -71,9 +70,7 @@ def wanted_of(given: dict[str, str]) -> Wanted:
     """The filters, or `BadInput` for one that is not known or a day that is none."""
     if set(given) - set(FILTERS):
         raise BadInput("A filter is not known here.", f"There are: {', '.join(FILTERS)}.")
-    for name in ("since", "until"):
-        if given.get(name) and not _DAY.fullmatch(given[name]):
-            raise BadInput("This is no day.", "Write it as 2026-03-31.")
+    require_days(given)
     return Wanted(**{name: value.strip()[:200] for name, value in given.items()})
 
 
@@ -82,7 +79,7 @@ def export_of(node: Node, actor: str, given: dict[str, str]) -> Response:
     form = trail.form_of(given.pop("form", "json"))
     wanted = wanted_of({name: value for name, value in given.items() if value})
     note_export(node, actor, wanted, form)
-    lines = trail.lines(trail.every(node.engine, wanted), form)
+    lines = trail.blocks(trail.lines(trail.every(node.engine, wanted), form))
     name = "audit.csv" if form == "csv" else "audit.jsonl"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return StreamingResponse(lines, media_type=_MEDIA[form], headers=headers)

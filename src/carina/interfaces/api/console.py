@@ -1,4 +1,6 @@
-"""What the console shows, as JSON for its staff: `/api/overview`, `/api/arrivals`, `/api/storage`, `/api/keys`."""
+"""What the console shows, as JSON for its staff: `/api/overview`, `/api/arrivals`, `/api/storage`, `/api/keys`, and
+`/api/datasets`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from carina.interfaces.api.identity import STAFF, Identity
+from carina.interfaces.api.node_datasets import dataset_routes
 from carina.interfaces.api.requests import no_parameters
 from carina.node import keylist
 from carina.node.arrivals import Arriving, SourceRow, growing, latest
@@ -43,6 +46,7 @@ def console_routes(node: Node, identity: Identity, watch: Watch) -> list[Route]:
         route("/api/arrivals", lambda: arrivals_to_json(node, watch.arriving())),
         route("/api/storage", lambda: storage_to_json(watch.storage())),
         route("/api/keys", keys),
+        *dataset_routes(node, identity, watch),
     ]
 
 
@@ -115,6 +119,7 @@ def storage_to_json(stored: Storage) -> dict[str, Any]:
         "in_30_days": {"images": month[0], "size": month[1]},
         "spool": {"images": stored.waiting.waiting, "size": stored.waiting.size},
         "quarantine": {reason: {"images": count, "size": size} for reason, (count, size) in stored.held.items()},
+        "discarded": {"images": stored.discarded[0], "size": stored.discarded[1]},
         "records": stored.records,
         "disk_size": stored.total,
         "disk_free": stored.free,

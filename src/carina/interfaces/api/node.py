@@ -24,6 +24,7 @@ from carina.interfaces.api.metrics import Meter, metrics_routes
 from carina.interfaces.api.quarantine import quarantine_routes
 from carina.interfaces.api.rate import RateLimit
 from carina.interfaces.api.requests import json_object, no_parameters, texts
+from carina.interfaces.api.review import review_routes
 from carina.interfaces.api.visitors import count_entry
 from carina.model.clock import stamp
 from carina.model.permit import Visa
@@ -53,7 +54,8 @@ def inside_routes(
         return JSONResponse(await run_in_threadpool(status_to_json, node))
 
     managers = [*_permit_routes(node, identity), *evidence_routes(node, identity)]
-    managers += [*quarantine_routes(node, identity), *asked_routes(node, identity), *audit_routes(node, identity)]
+    managers += [*quarantine_routes(node, identity), *review_routes(node, identity)]
+    managers += [*asked_routes(node, identity), *audit_routes(node, identity)]
     figures = metrics_routes(node, identity, meter or Meter())
     return [Route("/api/status", show_status), *figures, *managers, *health_routes(node.engine, checks)]
 

@@ -19,6 +19,7 @@ from carina.model.principal import Principal, Role
 from carina.node import alternatives, discarded, quarantine
 from carina.node.quarantine import Batch, Held, State, Wanted
 from carina.node.remedies import REMEDIES
+from carina.node.sender import sender_of
 from carina.node.site import Node
 
 MANAGERS: frozenset[Role] = frozenset({"data-manager"})
@@ -51,6 +52,12 @@ def quarantine_routes(node: Node, identity: Identity) -> list[Route]:
         no_parameters(request)
         return JSONResponse(await run_in_threadpool(one_to_json, node, request.path_params["id"]))
 
+    async def sender(request: Request) -> Response:
+        who = await identity.identify(request, MANAGERS)
+        no_parameters(request)
+        found = await run_in_threadpool(sender_of, node, who.subject, request.path_params["id"])
+        return JSONResponse({"kind": found.source.kind, "name": found.source.name, "project": found.project})
+
     async def progress(request: Request) -> Response:
         await identity.identify(request, STAFF)
         first, last = (_number(request.query_params.get(name, "")) for name in ("first", "last"))
@@ -68,6 +75,7 @@ def quarantine_routes(node: Node, identity: Identity) -> list[Route]:
         Route("/api/quarantine/progress", progress),
         Route("/api/quarantine/entries", entries),
         Route("/api/quarantine/entries/{id}", one),
+        Route("/api/quarantine/entries/{id}/source", sender),
     ]
 
 
@@ -88,9 +96,20 @@ def _decide(node: Node, who: Principal, body: dict[str, Any]) -> dict[str, Any]:
         case "restore":
             return {"count": quarantine.restore(node, who.subject, **chosen)}
         case "destroy":
+            require_destroyer(who)
             named = chosen.get("ids") or quarantine.ids(node, chosen["wanted"], "discarded")
             return {"count": discarded.destroy(node, who.subject, named)}
     raise BadInput("This action is not known here.", "Use retry, discard, restore or destroy.")
+
+
+def require_destroyer(who: Principal) -> None:
+    """Operators discard, which can be taken back; raises `PermitDenied` where they would destroy before that ends."""
+    if not who.roles & MANAGERS:
+        raise PermitDenied(
+            "Only a data manager destroys what is discarded before its 24 hours have passed.",
+            "Leave it: it is destroyed then by itself.",
+            reason="action-not-granted",
+        )
 
 
 def _chosen(ids: Any, filters: dict[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from carina.dicom.segments import Pieces, Segment
 
 HALF = 0.5  # of a voxel, from which on a fractional segment has it
+UNNUMBERED = "A segment has a number below one, which no label can be."
 OVERLAP = "Segments of this segmentation overlap, so that no one label holds for each voxel."
 
 
@@ -57,11 +58,13 @@ class Segmentation:
     def labels(self) -> NDArray[np.unsignedinteger[Any]]:
         """(slices, rows, columns): of each voxel the number of its segment, or 0; uint8 where that is enough.
 
-        Raises `InvalidInstance` when segments overlap; `mask` gives each then. A fractional segment has the voxels that
-        it fills by half or more.
+        Raises `InvalidInstance` when segments overlap, or have numbers below one; `mask` gives each then. A fractional
+        segment has the voxels that it fills by half or more.
         """
         import numpy as np
 
+        if any(segment.number < 1 for segment in self.segments):
+            raise InvalidInstance(UNNUMBERED, "Take each segment with `mask(number)`.")
         most = max((segment.number for segment in self.segments), default=0)
         labels: NDArray[Any] = np.zeros(self.shape, np.min_scalar_type(most))
         for number, pieces in self._pieces.items():
@@ -75,7 +78,7 @@ class Segmentation:
 
     @property
     def overlapping(self) -> bool:
-        """Whether a voxel belongs to several segments, so that there are no `labels`."""
+        """Whether there are no `labels`: a voxel belongs to several segments, or a segment's number is below one."""
         try:
             return self.labels is None
         except InvalidInstance:
@@ -152,7 +155,17 @@ def segmentation_of(dataset: Dataset, volume: Volume | None = None, *, node: str
         try:
             pieces, grid = pieces_of(dataset, lattice)
             segments = segments_of(dataset)
+            _require_told(pieces, segments)
         except (AttributeError, TypeError, ValueError, KeyError, IndexError):
             raise InvalidInstance("The header of this segmentation lacks what its kind needs.") from None
     source = Origin(str(dataset.get("StudyInstanceUID") or ""), str(dataset.get("SeriesInstanceUID") or ""), node, iri)
     return Segmentation(segments, grid, source, pieces)
+
+
+def _require_told(pieces: Pieces, segments: Sequence[Segment]) -> None:
+    """Nothing is marked for a segment that the header does not describe, nor for two of one number."""
+    numbers = [segment.number for segment in segments]
+    if len(set(numbers)) < len(numbers):
+        raise InvalidInstance("Two segments of this segmentation have the same number.")
+    if set(pieces) - set(numbers):
+        raise InvalidInstance("This segmentation marks voxels for a segment that its header does not describe.")

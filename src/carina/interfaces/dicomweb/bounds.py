@@ -8,7 +8,7 @@ from pydicom.uid import UID
 
 from carina.dicom.json import values_of
 from carina.dicom.levels import tag_of
-from carina.dicom.rendering import Viewport
+from carina.dicom.rendering import MAX_PIXELS, Viewport
 from carina.errors import TooLarge
 from carina.storage.index import StoredInstance
 from carina.storage.locate import Located
@@ -16,7 +16,6 @@ from carina.storage.locate import Located
 MAX_BYTES = 256 << 20  # of frames without compression, together
 MAX_PICTURES = 1000  # of a study or series
 MAX_FILE = 512 << 20  # of an object that is written in another transfer syntax
-MAX_PIXELS = 1 << 26  # of a frame that is drawn, and of the pictures together: four of 4096 × 4096
 
 _HINT = "Ask for fewer frames, or for smaller pictures by 'viewport'."
 _BITS = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}

@@ -24,11 +24,12 @@ from carina.interfaces.web.pages import Pages
 from carina.interfaces.web.review import is_manager
 from carina.model.instance import Source
 from carina.model.principal import Principal
-from carina.node import keylist
+from carina.node import keylist, quarantine
 from carina.node.arrivals import SourceRow, growing, latest
 from carina.node.growth import DAYS, Growth
 from carina.node.membership import list_hubs
 from carina.node.overview import Overview
+from carina.node.quarantine import Wanted
 from carina.node.site import Node
 from carina.node.watch import Watch
 
@@ -110,6 +111,7 @@ def arrival_routes(node: Node, pages: Pages, watch: Watch) -> list[Route]:
             choices=[row.source for row in seen.sources],
             chosen=chosen,
             sums=sums_of(rows),
+            held=await run_in_threadpool(quarantine.count, node, Wanted(source=str(chosen or ""))),
             backlog=seen.backlog,
             newest=await run_in_threadpool(latest, node, chosen, NEWEST),
             studies=[] if chosen else await run_in_threadpool(growing, node, STUDIES),

@@ -16,15 +16,18 @@ from starlette.routing import Route
 from carina.errors import BadInput, NotFound
 from carina.interfaces.api.identity import STAFF
 from carina.interfaces.api.node import MANAGERS
+from carina.interfaces.api.quarantine import require_destroyer
 from carina.interfaces.language import mark
 from carina.interfaces.web import after
 from carina.interfaces.web.pages import Pages
 from carina.model.instance import Reason
 from carina.model.principal import Principal
 from carina.node import alternatives, discarded, quarantine
+from carina.node.parcel import UNASSIGNED
 from carina.node.quarantine import Batch, Wanted
 from carina.node.remedies import REMEDIES
 from carina.node.review import waits_for_reader
+from carina.node.sender import sender_of
 from carina.node.site import Node
 from carina.storage import arrivals
 
@@ -76,10 +79,12 @@ def quarantine_routes(node: Node, pages: Pages) -> list[Route]:
     async def one(request: Request) -> Response:
         who = await pages.identity.identify(request, STAFF)
         context = await run_in_threadpool(_one, node, request.path_params["id"], who)
+        if request.query_params.get("source") == "shown" and context["may_ask"]:
+            context["sender"] = await run_in_threadpool(sender_of, node, who.subject, request.path_params["id"])
         return await pages.render(request, "node/held.html", **context, done=after.done(request, DONE))
 
     async def gone(request: Request) -> Response:
-        await pages.identity.identify(request, STAFF)
+        who = await pages.identity.identify(request, STAFF)
         wanted = wanted_of(request.query_params)
         last = request.query_params.get("after", "")
         found = await run_in_threadpool(
@@ -87,6 +92,7 @@ def quarantine_routes(node: Node, pages: Pages) -> list[Route]:
         )
         context: dict[str, Any] = {"entries": found[:ROWS], "more": len(found) > ROWS}
         context["count"] = await run_in_threadpool(quarantine.count, node, wanted, "discarded")
+        context["may_destroy"] = bool(who.roles & MANAGERS)
         return await pages.render(request, "node/discarded.html", **context, **_frame(request, wanted))
 
     async def progress(request: Request) -> Response:
@@ -160,6 +166,8 @@ def _one(node: Node, arrival_id: str, who: Principal) -> dict[str, Any]:
         "options": OPTIONS,
         "profiles": _profiles(node, held.project or "-", who) if "profile" in remedies.actions else [],
         "reviewed": waits_for_reader(node, [held.id]),
+        "may_ask": held.source.name == UNASSIGNED and held.state != "destroyed" and bool(who.roles & MANAGERS),
+        "sender": None,
     }
 
 
@@ -187,6 +195,7 @@ def _decide_gone(node: Node, who: Principal, given: FormData) -> Response:
     if action == "restore":
         return _back(path, "restored", quarantine.restore(node, who.subject, **chosen), where)
     if action == "destroy":
+        require_destroyer(who)
         ids = chosen.get("ids") or quarantine.ids(node, chosen["wanted"], "discarded")
         return _back(path, "destroyed", discarded.destroy(node, who.subject, ids), where)
     raise BadInput("This form asks for nothing that is known here.")

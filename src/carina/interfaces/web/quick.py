@@ -53,6 +53,7 @@ def quick_look(looked: Look, base: str, path: str, asked: Mapping[str, str]) -> 
         "title": title,
         "count": count,
         "number": number,
+        "drawable": looked.kind != "none",
         "uid": one.uid if one else looked.first,
         "where": where(looked, one) if one else "",
         "windows": [Option(each.name, _label(each)) for each in looked.windows],

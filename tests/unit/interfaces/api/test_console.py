@@ -9,19 +9,19 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from tests.pages import fill_node
-from tests.support import open_test_node
+from tests.support import LUNG, open_test_node
 
 from carina.interfaces.api.console import console_routes
 from carina.interfaces.api.identity import Identity, MemoryAccounts
 from carina.interfaces.api.problems import exception_handlers
 from carina.interfaces.api.security import Rules, middleware
 from carina.model.principal import Principal
-from carina.node import worker
+from carina.node import datasets, snapshots, worker
 from carina.node.site import Node
 from carina.node.watch import Watch
 
 BASE = "http://node.localhost:8721"
-PATHS = ("/api/overview", "/api/arrivals", "/api/storage", "/api/keys")
+PATHS = ("/api/overview", "/api/arrivals", "/api/storage", "/api/keys", "/api/datasets")
 
 
 @pytest.fixture
@@ -82,3 +82,17 @@ def test_arrivals_and_storage_agree_and_name_no_person(asker: TestClient, node: 
 def test_keys_are_given_by_their_fingerprints(asker: TestClient, node: Node) -> None:
     told = asker.get("/api/keys", headers=bearer("operator")).json()
     assert told[0]["fingerprint"] == node.signing.thumbprint and told[0]["expires"] is None
+
+
+def test_datasets_are_told_with_how_they_stand(asker: TestClient, node: Node) -> None:
+    made = datasets.create(node, "ana", LUNG, "Lung CT")
+    snapshots.take(node, "ana", made.iri)
+    datasets.publish(node, "ana", made.iri)
+    [listed] = asker.get("/api/datasets", headers=bearer("operator")).json()
+    assert (listed["iri"], listed["state"], listed["project"]) == (made.iri, "published", "lung")
+    told = asker.get(f"/api/datasets/{made.iri}", headers=bearer("operator")).json()
+    assert (told["images"], told["studies"], len(told["newest_studies"])) == (6, 3, 3)
+    assert (told["in_step"], told["permits_in_force"], told["patients"]) == (True, 0, None)
+    assert [one["instances"] for one in told["snapshots"]] == [6] and told["images_since_snapshot"] == 0
+    assert asker.get("/api/datasets/urn:uuid:none", headers=bearer("operator")).status_code == 404
+    assert asker.get(f"/api/datasets/{made.iri}", headers=bearer("sender")).status_code == 403

@@ -217,6 +217,29 @@ def test_a_contour_within_another_is_a_hole_and_so_is_a_keyhole() -> None:
     assert np.array_equal(placed(drawn((2, keyhole))).mask(7)[2], hole)
 
 
+def test_a_region_of_the_number_zero_has_a_mask_and_no_label(tmp_path: Path) -> None:
+    """Some programs count regions from zero, which a label cannot tell from the background."""
+    dataset = drawn((1, box(0, 1, 0, 1)))
+    dataset.StructureSetROISequence[0].ROINumber = 0
+    dataset.ROIContourSequence[0].ReferencedROINumber = 0
+    found = placed(dataset)
+    assert found.mask(0).any() and found.overlapping
+    with pytest.raises(InvalidInstance, match="below one") as refused:
+        found.save(tmp_path / "labels.nii")
+    assert "mask" in refused.value.hint
+
+
+def test_what_is_marked_for_a_segment_that_is_not_described_is_refused() -> None:
+    dataset = written([FIRST, SECOND], "LABELMAP")
+    dataset.SegmentSequence = [one for one in dataset.SegmentSequence if one.SegmentNumber != 2]
+    with pytest.raises(InvalidInstance, match="does not describe"):
+        placed(dataset)
+    twice = drawn((1, box(0, 1, 0, 1)))
+    twice.StructureSetROISequence[1].ROINumber = 7
+    with pytest.raises(InvalidInstance, match="same number"):
+        placed(twice)
+
+
 def test_a_structure_set_that_does_not_fit_is_refused() -> None:
     for dataset, said in (
         (drawn((9, box(0, 1, 0, 1))), "outside the image"),

@@ -7,8 +7,10 @@ import math
 import numpy as np
 import pytest
 from pydicom import Dataset
+from pydicom.valuerep import DS
 from tests.unit.interfaces.client.slices import slice_at, stack
 
+from carina.dicom.quiet import quiet
 from carina.errors import InvalidInstance
 from carina.interfaces.client.reading import volume_of
 
@@ -129,6 +131,15 @@ REFUSED: list[tuple[str, list[Dataset]]] = [
     ("different units", [*stack(2), slice_at([-10, 20, 35], 3, RescaleType="US")]),
     ("cannot be decoded", stack(PixelData=bytes(4))),
 ]
+
+
+def test_a_scale_that_is_no_number_is_refused_and_not_left_out() -> None:
+    """Without it the stored values would be given as Hounsfield units."""
+    datasets = stack()
+    with quiet():
+        datasets[1].RescaleSlope = DS("nan")
+    with pytest.raises(InvalidInstance, match="is no number"):
+        volume_of(datasets)
 
 
 @pytest.mark.parametrize(("said", "datasets"), REFUSED, ids=[said for said, _ in REFUSED])

@@ -106,7 +106,8 @@ def keep(site: Site, study: int, sop_class: str, modality: str, frames: int = 0,
     stored = replace(plain, sop_class_uid=sop_class, data=part10(made))
     site.node.instances.put(stored)
     with site.node.engine.begin() as connection:
-        index(connection, stored, frames=frames)
+        pixels = {"7FE00010": {"vr": "OW"}} if frames else {}
+        index(connection, stored, frames=max(frames, 1), header=pixels)  # one, as all that does not say otherwise
     return str(plain.study_uid)
 
 
@@ -249,3 +250,15 @@ def test_operators_see_no_images_and_others_are_sent_to_sign_in(site: Site, path
 def test_a_study_that_is_not_there_is_told_in_words(nora: TestClient) -> None:
     assert nora.get("/studies/2.25.9").status_code == 404
     assert nora.get("/studies/x").status_code == 400
+
+
+@pytest.mark.parametrize(("actions", "status"), [(("view",), 404), (("view", "retrieve"), 200)])
+def test_headers_that_are_an_objects_content_take_a_permit_to_retrieve(
+    odd: Site, actions: tuple[str, ...], status: int
+) -> None:
+    study = keep(odd, 6, SEG, "SEG")
+    client = browser(odd)
+    assert enter(client, odd, odd.grant(actions=actions)).status_code == 303
+    answer = client.get(f"/datasets/{odd.dataset}/studies/{study}/series/{study}.1/header/{study}.1.1.json")
+    assert answer.status_code == status
+    assert ("SOPClassUID" in answer.text) == (status == 200)

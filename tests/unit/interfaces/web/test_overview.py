@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 
 import pytest
@@ -10,7 +11,7 @@ from tests.pages import fill_node, sign_in
 from tests.support import FOLDER
 
 from carina.interfaces.web.growing import day_chart
-from carina.node import worker
+from carina.node import quarantine, worker
 from carina.node.site import Node
 from carina.storage.growth import Day
 
@@ -48,6 +49,19 @@ def test_arrivals_of_one_source_are_shown_alone(nora: TestClient, filled: Node) 
     rows = nora.get(f"/arrivals/live?source={FOLDER}").text
     assert "inbox" in rows and "SCANNER" not in rows
     assert nora.get("/arrivals?source=aet:NOBODY").status_code == 404
+
+
+def test_what_was_discarded_is_no_longer_counted_as_in_quarantine(nora: TestClient, filled: Node) -> None:
+    def figures(address: str) -> dict[str, str]:
+        found = re.findall(r"<dt[^>]*>([^<]*)</dt>\s*<dd[^>]*>\s*([^<]*)", nora.get(address).text)
+        return {name.strip(): value.strip() for name, value in found}
+
+    assert figures("/arrivals/live")["in quarantine"] == "4"
+    quarantine.discard(filled, "nora", wanted=quarantine.Wanted(source=str(FOLDER)))
+    told = figures("/arrivals/live")
+    assert (told["in quarantine"], told["discarded"]) == ("3", "1")
+    told = figures(f"/arrivals/live?source={FOLDER}")
+    assert (told["in quarantine"], told["discarded"]) == ("0", "1")
 
 
 def test_the_system_page_shows_parts_and_no_secret(nora: TestClient, filled: Node) -> None:

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 from starlette.testclient import TestClient
 from tests.pages import csrf, fill_node, node_app, sign_in
-from tests.support import BREAST, SCANNER
+from tests.support import BREAST, LUNG, SCANNER
 from tests.unit.interfaces.web.conftest import NODE_URL, client_of
 
 from carina.deid.profile import BUILT_IN
 from carina.interfaces.api.identity import Identity, LocalAccounts
-from carina.model.instance import Reason
+from carina.model.instance import Reason, Source
 from carina.node import quarantine
 from carina.node.ingest import receive
 from carina.node.site import Node
@@ -58,6 +58,17 @@ def test_all_that_is_discarded_is_destroyed_at_once_when_asked(nora: TestClient,
     assert "2 images destroyed" in post(nora, "/quarantine/discarded", action="destroy")
     assert "Nothing is discarded" in nora.get("/quarantine/discarded").text
     assert len(filled.quarantine.names()) == 2
+
+
+def test_an_operator_discards_and_takes_back_but_does_not_destroy(console: TestClient, filled: Node) -> None:
+    assert sign_in(console, "omar").status_code == 303
+    assert "1 image discarded" in post(console, "/quarantine/damaged", action="discard")
+    page = console.get("/quarantine/discarded").text
+    assert 'value="restore"' in page and 'value="destroy"' not in page
+    asked = {"csrf": csrf(page), "action": "destroy"}
+    assert console.post("/quarantine/discarded", data=asked).status_code == 403
+    assert quarantine.count(filled, state="discarded") == 1
+    assert "1 image taken back" in post(console, "/quarantine/discarded", action="restore")
 
 
 def test_lists_are_narrowed_and_what_is_decided_is_of_the_narrowed_list(nora: TestClient, filled: Node) -> None:
@@ -113,6 +124,31 @@ def test_a_data_manager_chooses_another_project_s_profile_and_reads_what_it_keep
         assert client.post("/quarantine/pixels-not-checked", data=data).status_code == 303
     told = node.audit.entries(1)[0]
     assert (told.action, told.actor, told.details) == ("quarantine-retried", "nora", {"profile": "project/breast"})
+
+
+def test_a_data_manager_learns_whom_to_assign_and_tries_it_again_once_that_is_done(filled: Node) -> None:
+    [held] = quarantine.entries(filled, Reason.UNMAPPED_SOURCE)
+    path = f"/quarantine/unmapped-source/{held.id}"
+    identity = Identity(LocalAccounts(filled.engine, filled.id), filled.id, secure=False)
+    with client_of(node_app(filled, identity, NODE_URL), NODE_URL) as client:
+        assert sign_in(client, "omar").status_code == 303
+        assert "STRANGER" not in client.get(f"{path}?source=shown").text
+    with client_of(node_app(filled, identity, NODE_URL), NODE_URL) as client:
+        assert sign_in(client, "nora").status_code == 303
+        assert "Show who sent it" in client.get(path).text and "STRANGER" not in client.get(path).text
+        told = client.get(f"{path}?source=shown").text
+        assert "name = &#34;STRANGER&#34;" in told or 'name = "STRANGER"' in told
+    [row] = filled.audit.entries(9, action="source-looked-at")
+    assert (row.actor, row.subject, row.details) == ("nora", held.id, {})
+    mapped = replace(filled, project_of={**filled.project_of, Source("aet", "STRANGER"): LUNG})  # as after a restart
+    with client_of(node_app(mapped, identity, NODE_URL), NODE_URL) as client:
+        assert sign_in(client, "nora").status_code == 303
+        page = client.get(f"{path}?source=shown").text
+        assert "is assigned to the project lung now" in page
+        data = {"csrf": csrf(page), "id": held.id, "action": "retry"}
+        assert client.post("/quarantine/unmapped-source", data=data).status_code == 303
+    work_all(mapped)
+    assert quarantine.get(mapped, held.id).state == "retried" and held.id not in mapped.quarantine.names()
 
 
 def test_the_list_of_what_waits_is_for_staff_and_its_forms_need_their_token(console: TestClient, filled: Node) -> None:

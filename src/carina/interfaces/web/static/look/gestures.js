@@ -10,6 +10,7 @@ export const listen = (stage, act, count) => {
   let rest = 0;
   let apart = 0;
   let tapped = 0;
+  let doubled = -DOUBLE;
   let travelled = 0;
   const perSlice = Math.max(4, Math.min(24, 400 / count)); // px of a drag for one slice
 
@@ -81,10 +82,17 @@ export const listen = (stage, act, count) => {
     }
   });
 
+  const twice = (event) => { // browsers may tell of two taps as a double click, too
+    if (event.target.closest("button, a") || event.timeStamp - doubled < DOUBLE) return;
+    doubled = event.timeStamp;
+    if (act.isLarge()) act.fit();
+    else act.zoomBy(2, { x: event.clientX, y: event.clientY });
+  };
+
   const release = (event) => {
     if (!pointers.delete(event.pointerId)) return;
     if (event.type === "pointerup" && event.pointerType === "touch" && doing !== "pinch" && travelled < 10) {
-      if (event.timeStamp - tapped < DOUBLE) act.fit();
+      if (event.timeStamp - tapped < DOUBLE) twice(event);
       tapped = event.timeStamp;
     }
     if (!pointers.size) doing = "";
@@ -94,11 +102,7 @@ export const listen = (stage, act, count) => {
   stage.addEventListener("pointercancel", release);
   stage.addEventListener("pointerleave", () => { if (!pointers.size) act.leave(); });
   stage.addEventListener("contextmenu", (event) => { if (act.hasWindow()) event.preventDefault(); });
-  stage.addEventListener("dblclick", (event) => {
-    if (event.target.closest("button, a")) return;
-    if (act.isLarge()) act.fit();
-    else act.zoomBy(2, { x: event.clientX, y: event.clientY });
-  });
+  stage.addEventListener("dblclick", twice);
 
   stage.addEventListener("keydown", (event) => {
     if (event.target !== stage || event.metaKey) return;

@@ -1,0 +1,20 @@
+"""Days in addresses, as documents and pages are asked for some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import date
+
+from carina.errors import BadInput
+
+
+def require_days(given: Mapping[str, str], names: Collection[str] = ("since", "until")) -> None:
+    """Raise `BadInput` unless each of these that is given is a day of the calendar, as 2026-03-31."""
+    for name in names:
+        text = given.get(name, "")
+        try:
+            is_day = not text or date.fromisoformat(text).isoformat() == text
+        except ValueError:
+            is_day = False
+        if not is_day:
+            raise BadInput("This is no day.", "Write it as 2026-03-31.")
