@@ -14,7 +14,8 @@ _SHARED, _PER_FRAME = "52009229", "52009230"
 _PLANE_POSITION, _PLANE_ORIENTATION = "00209113", "00209116"
 _MEASURES, _SPACING = "00289110", "00280030"
 _FARTHEST = 1e9  # mm
-_PARALLEL = 0.999  # cosine of the largest angle (2.6°) between slices of one stack
+PARALLEL = 0.999
+"""Cosine of the largest angle (2.6°) between slices of one stack."""
 _STRAIGHT = 0.9  # cosine of the largest angle (26°) to an axis for a plane to have its name
 _PLANES = ("sagittal", "coronal", "axial")
 Vector = tuple[float, float, float]
@@ -50,8 +51,8 @@ class Place:
 
 def place_of(header: dict[str, Json], frame: int = 1) -> Place | None:
     """Where a frame lies, or None when the header does not say."""
-    corner = _numbers(header, frame, _PLANE_POSITION, _POSITION, 3)
-    axes = _numbers(header, frame, _PLANE_ORIENTATION, _ORIENTATION, 6)
+    corner = numbers_of(header, frame, _PLANE_POSITION, _POSITION, 3)
+    axes = numbers_of(header, frame, _PLANE_ORIENTATION, _ORIENTATION, 6)
     if corner is None or axes is None:
         return None
     lengths = [sqrt(fsum(part * part for part in axis)) for axis in (axes[:3], axes[3:])]
@@ -60,7 +61,7 @@ def place_of(header: dict[str, Json], frame: int = 1) -> Place | None:
         return None
     (a, b, c), (d, e, f) = axes[:3], axes[3:]
     along, down = lengths
-    spacing = _numbers(header, frame, _MEASURES, _SPACING, 2)
+    spacing = numbers_of(header, frame, _MEASURES, _SPACING, 2)
     return Place(
         corner=(corner[0], corner[1], corner[2]),
         axes=((a / along, b / along, c / along), (d / down, e / down, f / down)),
@@ -68,24 +69,14 @@ def place_of(header: dict[str, Json], frame: int = 1) -> Place | None:
     )
 
 
-def numbers_of(header: dict[str, Json], frame: int, group: str, keyword_tag: str, count: int) -> list[float] | None:
+def numbers_of(header: dict[str, Json], frame: int, group: str, tag: str, count: int) -> list[float] | None:
     """So many finite numbers of a frame: of its own functional group, of the shared one, or of the image."""
-    return _numbers(header, frame, group, keyword_tag, count)
-
-
-def position_of(header: dict[str, Json], frame: int = 1) -> Position | None:
-    """Where a frame lies, or None when the header does not say."""
-    corner = _numbers(header, frame, _PLANE_POSITION, _POSITION, 3)
-    axes = _numbers(header, frame, _PLANE_ORIENTATION, _ORIENTATION, 6)
-    if corner is None or axes is None:
-        return None
-    (a, b, c), (d, e, f) = axes[:3], axes[3:]
-    across = (b * f - c * e, c * d - a * f, a * e - b * d)
-    length = sqrt(fsum(part * part for part in across))
-    if not 0.5 < length < 1.5:
-        return None
-    normal = (across[0] / length, across[1] / length, across[2] / length)
-    return Position(fsum(x * y for x, y in zip(corner, normal, strict=True)), normal)
+    own, shared = _item(header, _PER_FRAME, frame - 1), _item(header, _SHARED, 0)
+    for place in (_item(own, group, 0), _item(shared, group, 0), header):
+        values = list(values_of(place, tag))
+        if len(values) == count and all(isinstance(value, int | float) and isfinite(value) for value in values):
+            return [float(value) for value in values]
+    return None
 
 
 def order_of(positions: Sequence[Position | None]) -> tuple[list[int], str]:
@@ -103,17 +94,7 @@ def order_of(positions: Sequence[Position | None]) -> tuple[list[int], str]:
 
 
 def _parallel(one: Position, other: Position) -> bool:
-    return fsum(x * y for x, y in zip(one.normal, other.normal, strict=True)) >= _PARALLEL
-
-
-def _numbers(header: dict[str, Json], frame: int, group: str, tag: str, count: int) -> list[float] | None:
-    """The numbers of the frame's own item, of the shared one, or of the image."""
-    own, shared = _item(header, _PER_FRAME, frame - 1), _item(header, _SHARED, 0)
-    for place in (_item(own, group, 0), _item(shared, group, 0), header):
-        values = list(values_of(place, tag))
-        if len(values) == count and all(isinstance(value, int | float) and isfinite(value) for value in values):
-            return [float(value) for value in values]
-    return None
+    return fsum(x * y for x, y in zip(one.normal, other.normal, strict=True)) >= PARALLEL
 
 
 def _item(header: dict[str, Json], tag: str, number: int) -> dict[str, Json]:

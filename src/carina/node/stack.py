@@ -9,7 +9,7 @@ from statistics import median
 
 import numpy as np
 
-from carina.dicom.geometry import Place, Position, order_of
+from carina.dicom.geometry import PARALLEL, Place, Position, order_of
 from carina.dicom.letters import NONE, Letters, letters_of
 from carina.node.documents import is_video
 from carina.node.recent import Recent
@@ -25,7 +25,6 @@ GAP = "The slices are not evenly spaced; one may be missing."
 SAME_PLACE = "Several images lie at the same place, as those of several times or echoes do."
 PART = f"The series is long: only its first {MOST_SLICES} images are shown."
 SIZES = "The images of this series have different sizes."
-_PARALLEL = 0.999
 _SAME = 0.01  # mm
 _UNEVEN = 0.1  # of the usual distance, by which another may differ
 
@@ -146,7 +145,7 @@ def _groups(frames: Sequence[_Frame]) -> list[list[_Frame]]:
         if one.position is None:
             lost.append(one)
             continue
-        near = np.flatnonzero(normals[: len(groups)] @ one.position.normal >= _PARALLEL)
+        near = np.flatnonzero(normals[: len(groups)] @ one.position.normal >= PARALLEL)
         if near.size:
             groups[near[0]].append(one)
         else:

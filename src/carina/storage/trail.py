@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, Select, delete, insert, select
 
 from carina.errors import BadInput, Conflict
 from carina.model.clock import stamp
+from carina.model.texts import plain_cell
 from carina.storage.audit import FIRST, AuditTrail, Entry, Place
 from carina.storage.schema import audit_check, node_tables
 
@@ -135,21 +136,15 @@ def blocks(lines: Iterator[str]) -> Iterator[str]:
 def form_of(text: str) -> Form:
     """`csv` or `json`, or `BadInput`."""
     if text not in ("csv", "json"):
-        raise BadInput("The trail is not given in this form.", "Ask for csv or json.")
+        raise BadInput("It is not given in this form.", "Ask for csv or json.")
     return "csv" if text == "csv" else "json"
 
 
 def table_row(values: Iterable[Any]) -> str:
     """A line of CSV; no cell begins as a formula does."""
     made = io.StringIO()
-    csv.writer(made).writerow([_cell(value) for value in values])
+    csv.writer(made).writerow([plain_cell(str(value)) for value in values])
     return made.getvalue()
-
-
-def _cell(value: object) -> str:
-    """A text that no program for tables takes for a formula."""
-    text = str(value)
-    return "'" + text if text[:1] in ("=", "+", "-", "@", "\t", "\r") and not text.isdecimal() else text
 
 
 def actions(engine: Engine) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from carina.dicom.geometry import order_of, position_of
+from carina.dicom.geometry import Position, order_of, place_of
 
 AXIAL = [1, 0, 0, 0, 1, 0]
 CORONAL = [1, 0, 0, 0, 0, -1]
@@ -18,6 +18,11 @@ TILTED = [1, 0, 0, 0, 0.8, 0.6]
 def header(position: list[float] | None, orientation: list[float] | None = None) -> dict[str, Any]:
     found = {"00200032": {"vr": "DS", "Value": position}, "00200037": {"vr": "DS", "Value": orientation or AXIAL}}
     return {tag: element for tag, element in found.items() if element["Value"] is not None}
+
+
+def position_of(said: dict[str, Any], frame: int = 1) -> Position | None:
+    place = place_of(said, frame)
+    return None if place is None else place.position
 
 
 @pytest.mark.parametrize(

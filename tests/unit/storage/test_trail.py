@@ -72,12 +72,13 @@ def test_days_are_both_included(node: Node) -> None:
 
 
 def test_all_that_is_wanted_is_written_as_lines_of_json_or_as_a_table(node: Node) -> None:
-    node.audit.append("=1+1", "@person", "about")
+    node.audit.append("=1+1", "＠person", " =about")
     rows = [json.loads(line) for line in trail.lines(trail.every(node.engine, Wanted()), "json")]
     assert [row["seq"] for row in rows] == list(range(1, 32)) and rows[0]["details"] == {"permit": "p-1"}
     table = list(csv.DictReader(trail.lines(trail.every(node.engine, Wanted()), "csv")))
     assert [row["seq"] for row in table] == [str(number) for number in range(1, 32)]
     assert table[0]["details"] == '{"permit": "p-1"}' and table[-1]["action"] == "'=1+1"
+    assert (table[-1]["actor"], table[-1]["subject"]) == ("'＠person", "' =about")
     with pytest.raises(BadInput):
         trail.form_of("pdf")
 

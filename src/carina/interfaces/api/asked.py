@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from itertools import chain
 from typing import Any
 
@@ -13,7 +11,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from carina.errors import BadInput
-from carina.interfaces.api.days import require_days
+from carina.interfaces.api.days import filters
 from carina.interfaces.api.identity import STAFF, Identity
 from carina.interfaces.api.requests import json_object, no_parameters, texts
 from carina.model.principal import Role
@@ -63,10 +61,7 @@ def asked_routes(node: Node, identity: Identity) -> list[Route]:
 
 def wanted_of(given: dict[str, str]) -> Wanted:
     """The filters, or `BadInput` for one that is not known or a day that is none."""
-    if set(given) - set(FILTERS):
-        raise BadInput("A filter is not known here.", f"There are: {', '.join(FILTERS)}.")
-    require_days(given)
-    return Wanted(**{name: value[:200] for name, value in given.items()})
+    return Wanted(**filters(given, FILTERS))
 
 
 def asked_to_json(node: Node, wanted: Wanted) -> dict[str, Any]:
@@ -89,11 +84,9 @@ def export_of(node: Node, given: dict[str, str]) -> Response:
     headers = {"Content-Disposition": f'attachment; filename="asked.{form}"'}
     if form == "json":
         return JSONResponse(asked_to_json(node, wanted), headers=headers)
-    made = io.StringIO()
-    csv.writer(made).writerow(Given.__dataclass_fields__)
     found = asked.all_given(node, wanted, _of_permits(node))
     lines = (table_row(asked.given_to_json(line).values()) for line in found)
-    sent = blocks(chain([made.getvalue()], lines))
+    sent = blocks(chain([table_row(Given.__dataclass_fields__)], lines))
     return StreamingResponse(sent, media_type="text/csv; charset=utf-8", headers=headers)
 
 

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from carina.errors import BadInput
-from carina.interfaces.api.days import require_days
+from carina.interfaces.api.days import filters
 from carina.interfaces.api.identity import STAFF, Identity
 from carina.interfaces.api.requests import json_object, texts
 from carina.node.site import Node
@@ -68,10 +68,7 @@ def _check(found: trail.Check | None) -> dict[str, Any]:
 
 def wanted_of(given: dict[str, str]) -> Wanted:
     """The filters, or `BadInput` for one that is not known or a day that is none."""
-    if set(given) - set(FILTERS):
-        raise BadInput("A filter is not known here.", f"There are: {', '.join(FILTERS)}.")
-    require_days(given)
-    return Wanted(**{name: value.strip()[:200] for name, value in given.items()})
+    return Wanted(**filters(given, FILTERS))
 
 
 def export_of(node: Node, actor: str, given: dict[str, str]) -> Response:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 from carina.compute.moments import std
 from carina.interfaces.api.documents import Json
 from carina.model.job import ENDED, Analysis, JobState, Moments
+from carina.model.texts import plain_cell
 
 if TYPE_CHECKING:  # the client has no database
     from carina.hub import runs as hub_runs
@@ -28,8 +28,6 @@ _JOB = (
     *("state", "reason", "percent", "since", "threshold", "version"),
 )
 _ANALYSIS = ("name", "version", "title", "about", "value", "group", "unit")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-_UNSEEN = " \u200b\u2060\ufeff"
 
 
 @dataclass(frozen=True)
@@ -207,15 +205,15 @@ def run_to_csv(run: AnyRun) -> str:
 def _rows(run: AnyRun) -> Iterator[Iterable[object]]:
     groups = [pooled.moments.group for pooled in run.pooled]
     for job in run.jobs:
-        place = (_cell(job.node_title), _cell(job.dataset_title))
+        place = (plain_cell(job.node_title), plain_cell(job.dataset_title))
         released = {moments.group: moments for moments in job.groups}
         for group in sorted({*groups, *released}) or [""]:
             if group in released:
-                yield (_cell(group), *place, job.state, *_numbers(released[group]))
+                yield (plain_cell(group), *place, job.state, *_numbers(released[group]))
             else:
-                yield (_cell(group), *place, _without(job), "", "", "", "")
+                yield (plain_cell(group), *place, _without(job), "", "", "", "")
     for pooled in run.pooled:
-        yield (_cell(pooled.moments.group), POOLED, "", "pooled", *_numbers(pooled.moments))
+        yield (plain_cell(pooled.moments.group), POOLED, "", "pooled", *_numbers(pooled.moments))
 
 
 def _without(job: hub_runs.Job | Job) -> str:
@@ -228,9 +226,3 @@ def _without(job: hub_runs.Job | Job) -> str:
 def _numbers(moments: Moments) -> tuple[object, ...]:
     spread = _spread(moments)
     return moments.n, float(moments.mean), "" if spread is None else spread, float(moments.m2)
-
-
-def _cell(text: str) -> str:
-    """Text that no spreadsheet runs: CSV knows no types, and `=`, `+`, `-` and `@`, wide ones too, begin formulas."""
-    seen = unicodedata.normalize("NFKC", text).lstrip(_UNSEEN)
-    return f"'{text}" if seen.startswith(_FORMULA) else text

@@ -136,15 +136,14 @@ def _of_permit(node: Node, hub: str, permit: str, address: QueryParams) -> dict[
     titles = {one.iri: one.title for one in datasets.listed(node)}
     day, path = _number(address, "days"), f"/asked/permits/{hub}/{permit}"
     days = asked.given(node, wanted, {permit: held.visa.dataset}, LINES, day)
-    kept = {name: value for name, value in given.items() if value}
     return {
         "held": held,
         "title": titles.get(held.visa.dataset, _("A dataset that is not here")),
         "given": days.lines,
-        "days_newer": f"{path}?{urlencode({**kept, 'days': max(0, day - LINES)})}" if day else "",
-        "days_older": f"{path}?{urlencode({**kept, 'days': day + LINES})}" if days.more else "",
+        "days_newer": f"{path}?{urlencode({**given, 'days': max(0, day - LINES)})}" if day else "",
+        "days_older": f"{path}?{urlencode({**given, 'days': day + LINES})}" if days.more else "",
         "given_words": GIVEN,
-        "jobs": asked.jobs_asked(node, replace(wanted, since=wanted.since, until=wanted.until), ROWS).jobs,
+        "jobs": asked.jobs_asked(node, wanted, ROWS).jobs,
         "left": left,
         "wanted": wanted,
         "since": wanted.since or asked.first_day(),

@@ -308,3 +308,4 @@ def test_use_of_a_permit_is_told_day_by_day_and_given_as_a_file(nora: TestClient
     assert nora.get("/asked/export?form=json").json()["given"][0]["dataset"] == visa.dataset
     assert nora.get("/asked?since=2019-01-01&until=2019-01-02").status_code == 200
     assert nora.get("/asked?since=soon").status_code == 400
+    assert nora.get("/asked", params={"account": f" {visa.subject} "}).text.count('data-label="Images">5<') == 1
