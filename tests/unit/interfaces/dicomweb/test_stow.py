@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
@@ -102,7 +103,9 @@ def test_many_parts_share_transactions_and_hold_little_memory(node: Node, recept
     data = ct("A", size=128)
 
     async def many() -> AsyncIterator[bytes | None]:
-        for _ in range(400):
+        for number in range(400):
+            if number % 40 == 0:
+                gc.collect()  # what is only waiting for the collector is not held
             yield message([data])[: -len(b"--edge--\r\n")]
         yield b"--edge--"
 
